@@ -1,0 +1,1 @@
+"""A simulated Discord that real client libraries accept. It knows nothing of modbot."""

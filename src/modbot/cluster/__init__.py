@@ -1,0 +1,1 @@
+"""Ownership as seen by members: lease keeper, routing table, client of the config service."""

@@ -1,0 +1,1 @@
+"""The wire to Discord: gateway session, REST client and limits, payload types, signatures."""

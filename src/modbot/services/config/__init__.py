@@ -1,0 +1,1 @@
+"""The config service: who owns which shard. The only room that touches PostgreSQL."""

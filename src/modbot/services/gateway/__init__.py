@@ -1,0 +1,1 @@
+"""The gateway pod: sessions, shard files, internal API."""

@@ -1,0 +1,1 @@
+"""The http service: interactions, routing, portal."""

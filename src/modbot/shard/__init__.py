@@ -1,0 +1,1 @@
+"""The engine under a shard: transaction, offset, effects, timers, migrations."""
