@@ -1,0 +1,224 @@
+"""The words that pods and the config service say to each other: one type per request and response, JSON on the wire.
+
+These types are the contract. The config service validates every body against them (unknown fields and wrong types are a 400
+problem that changes nothing), members decode with the same types. Every call but `/health` carries the internal token as a
+bearer token. Times are durations in seconds, so that no two clocks are ever compared.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+import msgspec
+
+from modbot.domain.ids import Epoch, Incarnation, InteractionId, PodId, ShardId
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Rate = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of everything on the wire."""
+
+
+class PodState(StrEnum):
+    """`live`: lease valid. `lost`: lease ran out. `left`: said goodbye."""
+
+    LIVE = "live"
+    LOST = "lost"
+    LEFT = "left"
+
+
+class Pod(Message):
+    """A gateway pod as members see it. `address` is the base URL of its internal API."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    address: str
+    state: PodState
+
+
+class Shard(Message):
+    """Who owns a shard. `epoch` grows by one at every grant and is 0 before the first; no owner means nobody serves it now."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    owner: PodId | None = None
+    incarnation: Incarnation | None = None
+
+
+class Table(Message, tag="table"):
+    """First line of the watch stream: everything."""
+
+    shard_count: int
+    pods: list[Pod]
+    shards: list[Shard]
+
+
+class Change(Message, tag="change"):
+    """A later line: the pods and shards that are different now."""
+
+    pods: list[Pod] = []
+    shards: list[Shard] = []
+
+
+class InboxNotice(Message, tag="inbox"):
+    """A later line: deferred interactions of this shard wait in the inbox."""
+
+    shard_id: ShardId
+
+
+class Tick(Message, tag="tick"):
+    """A later line, at least every 2 s: the stream is alive."""
+
+
+WatchLine = Table | Change | InboxNotice | Tick
+
+
+class ShardLoad(Message):
+    """What the owner measures about one shard."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    guilds: Count = 0
+    events_per_second: Rate = 0.0
+    lag_seconds: Rate = 0.0
+    connected: bool = False
+
+
+class RegisterRequest(Message):
+    """A new incarnation introduces itself.
+
+    `owns_volume`: it holds the file lock of its data folder, so no other process of this pod can be writing; the shards of the
+    pod's previous incarnation are its own again at once. `replica_store` names the store that it can restore shards from;
+    without one it is never given a shard that another pod has served.
+    """
+
+    incarnation: Incarnation
+    address: str
+    capacity: Annotated[int, msgspec.Meta(ge=1)]
+    egress: str = "default"
+    owns_volume: bool = False
+    replica_store: str | None = None
+
+
+class RenewRequest(Message):
+    """The pod is alive. `rest_demand`: requests per second it would like; `invalid_requests`: 401/403/429 since the last renewal."""
+
+    incarnation: Incarnation
+    shards: list[ShardLoad] = []
+    rest_demand: Rate = 0.0
+    invalid_requests: Count = 0
+
+
+class Grant(Message):
+    """The lease of a pod, counted from before the request was sent.
+
+    It owns exactly `shards`, may send `rest_per_second` requests, and none at all while `rest_open` is false (the breaker of its
+    egress address is open).
+    """
+
+    lease_seconds: float
+    shards: list[Shard]
+    shard_count: int
+    rest_per_second: float
+    rest_open: bool
+
+
+class LeaveRequest(Message):
+    """The pod stops. Its shards stay its own (`keep`) so that it finds them again, or become free for others."""
+
+    incarnation: Incarnation
+    keep: bool
+
+
+class IdentifyRequest(Message):
+    """May this shard IDENTIFY now? The numbers come from Discord's `GET /gateway/bot`."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    shard_id: ShardId
+    epoch: Epoch
+    max_concurrency: Annotated[int, msgspec.Meta(ge=1)]
+    remaining: Count
+    reset_after: Rate
+    recovery: bool = False
+
+
+class IdentifyAnswer(Message):
+    """Granted, or ask again after `retry_after` seconds, and why."""
+
+    granted: bool
+    retry_after: float = 0.0
+    reason: Literal["", "concurrency", "daily_reserve", "not_owner"] = ""
+
+
+class InboxEntry(Message):
+    """An interaction on its way to its shard. `payload` is Discord's JSON text; it holds a token and expires after 14 min."""
+
+    interaction_id: InteractionId
+    shard_id: ShardId
+    payload: str
+    deferred: bool = False
+
+
+class AppendRequest(Message):
+    """Append interactions to the inbox; an id that is there already is left as it is."""
+
+    entries: Annotated[list[InboxEntry], msgspec.Meta(min_length=1, max_length=500)]
+
+
+class DeferredRequest(Message):
+    """Discord has been given the deferral for these; the owner must complete them by follow-up."""
+
+    entries: Annotated[list[InboxEntry], msgspec.Meta(min_length=1, max_length=500)]
+
+
+class InboxPage(Message):
+    """The entries of one shard that nobody acknowledged yet, oldest first."""
+
+    entries: list[InboxEntry]
+
+
+class AcknowledgeRequest(Message):
+    """The shard file holds these durably; forget them."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    epoch: Epoch
+    interaction_ids: Annotated[list[InteractionId], msgspec.Meta(max_length=5000)]
+
+
+class Assignment(Message):
+    """Where a guild lives: guild -> shard -> pod. `pod_id` and `address` are null while nobody serves it."""
+
+    guild_id: str
+    shard_id: ShardId
+    epoch: Epoch
+    pod_id: PodId | None
+    address: str | None
+
+
+class PodHealth(Message):
+    """One row of `GET /pods/health`. `lease_seconds` is what remains (negative: ran out that long ago)."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    address: str
+    state: PodState
+    lease_seconds: float
+    capacity: int
+    shards: list[ShardLoad]
+
+
+class Problem(Message):
+    """RFC 9457 problem body of every 4xx and 5xx answer."""
+
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str
+    retry: bool
+    type: str = "about:blank"
