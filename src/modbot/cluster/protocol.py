@@ -30,7 +30,7 @@ class PodState(StrEnum):
     LEFT = "left"
 
 
-class Pod(Message):
+class Pod(Message, frozen=True, kw_only=True):
     """A gateway pod as members see it. `address` is the base URL of its internal API."""
 
     pod_id: PodId
@@ -39,7 +39,7 @@ class Pod(Message):
     state: PodState
 
 
-class Shard(Message):
+class Shard(Message, frozen=True, kw_only=True):
     """Who owns a shard. `epoch` grows by one at every grant and is 0 before the first; no owner means nobody serves it now."""
 
     shard_id: ShardId
@@ -48,7 +48,7 @@ class Shard(Message):
     incarnation: Incarnation | None = None
 
 
-class Table(Message, tag="table"):
+class Table(Message, frozen=True, kw_only=True, tag="table"):
     """First line of the watch stream: everything."""
 
     shard_count: int
@@ -56,27 +56,27 @@ class Table(Message, tag="table"):
     shards: list[Shard]
 
 
-class Change(Message, tag="change"):
+class Change(Message, frozen=True, kw_only=True, tag="change"):
     """A later line: the pods and shards that are different now."""
 
     pods: list[Pod] = []
     shards: list[Shard] = []
 
 
-class InboxNotice(Message, tag="inbox"):
+class InboxNotice(Message, frozen=True, kw_only=True, tag="inbox"):
     """A later line: deferred interactions of this shard wait in the inbox."""
 
     shard_id: ShardId
 
 
-class Tick(Message, tag="tick"):
+class Tick(Message, frozen=True, kw_only=True, tag="tick"):
     """A later line, at least every 2 s: the stream is alive."""
 
 
 WatchLine = Table | Change | InboxNotice | Tick
 
 
-class ShardLoad(Message):
+class ShardLoad(Message, frozen=True, kw_only=True):
     """What the owner measures about one shard."""
 
     shard_id: ShardId
@@ -87,7 +87,7 @@ class ShardLoad(Message):
     connected: bool = False
 
 
-class RegisterRequest(Message):
+class RegisterRequest(Message, frozen=True, kw_only=True):
     """A new incarnation introduces itself.
 
     `owns_volume`: it holds the file lock of its data folder, so no other process of this pod can be writing; the shards of the
@@ -103,7 +103,7 @@ class RegisterRequest(Message):
     replica_store: str | None = None
 
 
-class RenewRequest(Message):
+class RenewRequest(Message, frozen=True, kw_only=True):
     """The pod is alive. `rest_demand`: requests per second it would like; `invalid_requests`: 401/403/429 since the last renewal."""
 
     incarnation: Incarnation
@@ -112,7 +112,7 @@ class RenewRequest(Message):
     invalid_requests: Count = 0
 
 
-class Grant(Message):
+class Grant(Message, frozen=True, kw_only=True):
     """The lease of a pod, counted from before the request was sent.
 
     It owns exactly `shards`, may send `rest_per_second` requests, and none at all while `rest_open` is false (the breaker of its
@@ -126,14 +126,14 @@ class Grant(Message):
     rest_open: bool
 
 
-class LeaveRequest(Message):
+class LeaveRequest(Message, frozen=True, kw_only=True):
     """The pod stops. Its shards stay its own (`keep`) so that it finds them again, or become free for others."""
 
     incarnation: Incarnation
     keep: bool
 
 
-class IdentifyRequest(Message):
+class IdentifyRequest(Message, frozen=True, kw_only=True):
     """May this shard IDENTIFY now? The numbers come from Discord's `GET /gateway/bot`."""
 
     pod_id: PodId
@@ -146,7 +146,7 @@ class IdentifyRequest(Message):
     recovery: bool = False
 
 
-class IdentifyAnswer(Message):
+class IdentifyAnswer(Message, frozen=True, kw_only=True):
     """Granted, or ask again after `retry_after` seconds, and why."""
 
     granted: bool
@@ -154,7 +154,7 @@ class IdentifyAnswer(Message):
     reason: Literal["", "concurrency", "daily_reserve", "not_owner"] = ""
 
 
-class InboxEntry(Message):
+class InboxEntry(Message, frozen=True, kw_only=True):
     """An interaction on its way to its shard. `payload` is Discord's JSON text; it holds a token and expires after 14 min."""
 
     interaction_id: InteractionId
@@ -163,25 +163,25 @@ class InboxEntry(Message):
     deferred: bool = False
 
 
-class AppendRequest(Message):
+class AppendRequest(Message, frozen=True, kw_only=True):
     """Append interactions to the inbox; an id that is there already is left as it is."""
 
     entries: Annotated[list[InboxEntry], msgspec.Meta(min_length=1, max_length=500)]
 
 
-class DeferredRequest(Message):
+class DeferredRequest(Message, frozen=True, kw_only=True):
     """Discord has been given the deferral for these; the owner must complete them by follow-up."""
 
     entries: Annotated[list[InboxEntry], msgspec.Meta(min_length=1, max_length=500)]
 
 
-class InboxPage(Message):
+class InboxPage(Message, frozen=True, kw_only=True):
     """The entries of one shard that nobody acknowledged yet, oldest first."""
 
     entries: list[InboxEntry]
 
 
-class AcknowledgeRequest(Message):
+class AcknowledgeRequest(Message, frozen=True, kw_only=True):
     """The shard file holds these durably; forget them."""
 
     pod_id: PodId
@@ -190,7 +190,7 @@ class AcknowledgeRequest(Message):
     interaction_ids: Annotated[list[InteractionId], msgspec.Meta(max_length=5000)]
 
 
-class Assignment(Message):
+class Assignment(Message, frozen=True, kw_only=True):
     """Where a guild lives: guild -> shard -> pod. `pod_id` and `address` are null while nobody serves it."""
 
     guild_id: str
@@ -200,7 +200,7 @@ class Assignment(Message):
     address: str | None
 
 
-class PodHealth(Message):
+class PodHealth(Message, frozen=True, kw_only=True):
     """One row of `GET /pods/health`. `lease_seconds` is what remains (negative: ran out that long ago)."""
 
     pod_id: PodId
@@ -212,7 +212,7 @@ class PodHealth(Message):
     shards: list[ShardLoad]
 
 
-class Problem(Message):
+class Problem(Message, frozen=True, kw_only=True):
     """RFC 9457 problem body of every 4xx and 5xx answer."""
 
     title: str
