@@ -1,0 +1,51 @@
+"""Opening a shard file the one right way.
+
+WAL with `synchronous=NORMAL`: a commit survives the death of the process; what a power loss takes, it takes together with its seq,
+and Discord sends it again. `mmap_size` stays 0 (it amplifies damage when two processes share a WAL).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from modbot.domain.errors import SettingsError
+from modbot.domain.ids import ShardId
+
+_OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt the file when a second process checkpoints the WAL
+_PRAGMAS = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+PRAGMA busy_timeout = 5000;
+PRAGMA mmap_size = 0;
+PRAGMA cache_size = -1024;
+PRAGMA temp_store = MEMORY;
+"""
+
+
+def check_sqlite() -> None:
+    """Refuse to run on a SQLite with the WAL-reset bug."""
+    version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
+    if version < _OLDEST_SQLITE:
+        raise SettingsError(f"SQLite {apsw.sqlite_lib_version()} is too old; apsw with 3.51.3 or newer is needed.")
+
+
+def path_of(data_dir: Path, shard_id: ShardId) -> Path:
+    """Return where a shard's file lives on the pod's volume."""
+    return data_dir / f"{shard_id}.sqlite3"
+
+
+def connect(path: Path) -> apsw.Connection:
+    """Open a file for writing, creating it when it is not there."""
+    connection = apsw.Connection(str(path), statementcachesize=256)
+    for pragma in _PRAGMAS.strip().splitlines():
+        connection.execute(pragma)
+    return connection
+
+
+def connect_reader(path: Path) -> apsw.Connection:
+    """Open an existing file for reading only; readers never block the writer."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return connection

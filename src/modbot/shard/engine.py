@@ -1,0 +1,268 @@
+"""The engine under one shard: its file, its effects, its timers, for as long as this pod owns it.
+
+Opening a file is a claim: the epoch of the grant is stamped into it, and from then on every commit compares it (I2). A file that
+has seen a newer epoch is refused, and so is a missing file where one is expected (I8): never start empty in silence.
+
+The engine knows neither leases nor sockets. The pod opens it when the shard is granted, feeds it batches of dispatches and
+interactions, and closes it when the shard goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+import msgspec
+import structlog
+
+from modbot.discord.intake import Batch
+from modbot.discord.interactions import Interaction
+from modbot.discord.rest import RestClient
+from modbot.domain.errors import ModbotError, StaleEpochError
+from modbot.domain.ids import Epoch, GuildId, ShardId
+from modbot.domain.offsets import Offset
+from modbot.ops import statements
+from modbot.shard import database, dispatching, failing, interactions, migrations
+from modbot.shard.dispatching import Applied
+from modbot.shard.registry import Registry
+from modbot.shard.runner import Runner
+from modbot.shard.transaction import PendingEffect, Transaction, from_ms, to_ms
+from modbot.shard.writer import FILE_ERRORS, Committed, ShardFile, Writer
+
+_SQL = statements.load("modbot.shard")
+_log = structlog.get_logger()
+_T = TypeVar("_T")
+_HOUSEKEEPING = timedelta(minutes=5)
+_EFFECTS_KEPT = timedelta(hours=24)
+_INTERACTIONS_KEPT = timedelta(hours=1)
+_PAYLOADS_KEPT = timedelta(hours=1)
+
+
+class MissingFileError(ModbotError):
+    """The shard has been served before, and its file is not on this pod's volume."""
+
+    code = "missing_file"
+    hint = "Restore the shard from its replica, or bring back the volume of the pod that served it last."
+
+
+class ForeignFileError(ModbotError):
+    """The file belongs to another shard."""
+
+    code = "foreign_file"
+    hint = "Check which volume is mounted at MODBOT_DATA_DIR."
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What there is in a shard file."""
+
+    guilds: int
+    pending_effects: int
+    dead_letters: int
+    gaps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every engine of a pod shares."""
+
+    writer: Writer
+    registry: Registry
+    rest: RestClient
+    application_id: int
+    now: Callable[[], datetime]
+
+
+class Engine:
+    """One open shard. Create it with `Engine.open`."""
+
+    def __init__(self, tools: Tools, file: ShardFile, offset: Offset | None) -> None:
+        self._tools = tools
+        self._file = file
+        self._offset = offset
+        self._timers_changed = asyncio.Event()
+        self.runner = Runner(
+            registry=tools.registry,
+            journal=self,
+            rest=tools.rest,
+            application_id=tools.application_id,
+            now=tools.now,
+            on_failed=self._explain_failure,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, tools: Tools, path: Path, shard_id: ShardId, epoch: Epoch, *, expected: bool) -> Engine:
+        """Open and claim a shard file; `expected` says that the shard has been served before, so the file must exist.
+
+        Raises:
+            MissingFileError: the file is expected and not there.
+            StaleEpochError: the file has been written under a newer epoch.
+            ForeignFileError: the file is another shard's.
+        """
+        connection, offset = await asyncio.to_thread(_claim, path, shard_id, epoch, tools.registry, expected)
+        file = ShardFile(shard_id, epoch, connection, lambda _committed: None)
+        engine = cls(tools, file, offset)
+        file.on_commit = engine._on_commit
+        await engine._start()
+        return engine
+
+    @property
+    def shard_id(self) -> ShardId:
+        """Return the name of the shard."""
+        return self._file.shard_id
+
+    @property
+    def epoch(self) -> Epoch:
+        """Return the grant under which this engine writes."""
+        return self._file.epoch
+
+    @property
+    def offset(self) -> Offset | None:
+        """Return the committed offset, or None when there is no session to resume."""
+        return self._offset
+
+    async def apply(self, batch: Batch) -> Applied:
+        """Commit a batch of dispatches together with its seq. Raises what kept the batch from being committed."""
+
+        def work(tx: Transaction) -> tuple[Applied, Offset | None]:
+            applied = dispatching.apply_batch(tx, batch, self._tools.registry)
+            return applied, _read_offset(tx)
+
+        applied, self._offset = await self.commit(work)
+        return applied
+
+    async def interact(self, interaction: Interaction, *, deferred: bool, durable: bool) -> bytes:
+        """Apply an interaction once and return the JSON of its first response.
+
+        `durable`: nobody else keeps it (it is not in the inbox), so its commit must survive a power loss.
+        """
+        registry = self._tools.registry
+        return await self.commit(
+            lambda tx: interactions.apply(tx, interaction, registry, deferred=deferred), durable=durable
+        )
+
+    async def commit(self, work: Callable[[Transaction], _T], *, durable: bool = False) -> _T:
+        """Run work in a write transaction of this shard."""
+        return await self._tools.writer.submit(self._file, work, durable=durable)
+
+    async def counts(self) -> Counts:
+        """Count what the file holds."""
+        return await self.commit(lambda tx: Counts(*(tx.one(_SQL["counts"]) or (0, 0, 0, 0))))
+
+    async def close(self) -> None:
+        """Stop effects and timers, commit what waits and close the file."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.runner.close()
+        await self._settle_writer()
+        await asyncio.to_thread(self._file.connection.close)
+
+    async def _settle_writer(self) -> None:
+        try:
+            await self.commit(lambda _tx: None)
+        except (*FILE_ERRORS, StaleEpochError):
+            _log.warning("shard_closed_unclean", shard=self.shard_id, exc_info=True)
+
+    async def _start(self) -> None:
+        pending = await self.commit(lambda tx: [PendingEffect(*row) for row in tx.all(_SQL["pending_effects"])])
+        self.runner.add(pending)
+        self._tasks = [asyncio.create_task(self._run_timers()), asyncio.create_task(self._keep_house())]
+
+    def _on_commit(self, committed: Committed) -> None:
+        self.runner.add(committed.effects)
+        if committed.next_timer is not None:
+            self._timers_changed.set()
+
+    async def _run_timers(self) -> None:
+        while True:
+            self._timers_changed.clear()
+            next_due = await self.commit(self._fire_due)
+            pause = None if next_due is None else max(0.0, (next_due - to_ms(self._tools.now())) / 1000)
+            try:
+                await asyncio.wait_for(self._timers_changed.wait(), pause)
+            except TimeoutError:
+                continue
+
+    def _fire_due(self, tx: Transaction) -> int | None:
+        for guild_id, name, key, due_at, args in tx.all(_SQL["due_timers"], (tx.now_ms,)):
+            tx.guild_id, tx.cause = GuildId(guild_id), f"timer/{name}/{key}/{due_at}"
+            tx.execute(_SQL["cancel_timer"], (guild_id, name, key))
+            kind = self._tools.registry.timers[name]
+            try:
+                with tx.savepoint():
+                    kind.handler(tx, msgspec.json.decode(args, type=kind.args_type))
+            except FILE_ERRORS:
+                raise
+            except Exception as error:  # noqa: BLE001 - kept as a dead letter, like that of an event
+                dispatching.bury(tx, handler=name, error=error, payload=None)
+        next_due: int | None = tx.value(_SQL["next_timer"])
+        return next_due
+
+    async def _keep_house(self) -> None:
+        while True:
+            await self.commit(_forget_old)
+            await asyncio.sleep(_HOUSEKEEPING.total_seconds())
+
+    async def _explain_failure(self, effect: PendingEffect, code: str, error: ModbotError | None) -> None:
+        expired = self._tools.now() - from_ms(effect.created_at) > interactions.TOKEN_LIFE
+        if effect.reply_token is None or expired or effect.name == interactions.complete.name:
+            return
+        text = failing.sentence(error, reference=f"{code}-{effect.effect_id}")
+        await self.commit(lambda tx: interactions.ask_text(tx, effect, text))
+
+
+def _claim(
+    path: Path,
+    shard_id: ShardId,
+    epoch: Epoch,
+    registry: Registry,
+    expected: bool,  # noqa: FBT001 - passed by to_thread
+) -> tuple[apsw.Connection, Offset | None]:
+    if expected and not path.exists():
+        raise MissingFileError(f"The file of shard {shard_id} is not there: {path.name}.")
+    connection = database.connect(path)
+    try:
+        migrations.migrate(connection, registry.series)
+        return connection, _stamp(connection, shard_id, epoch)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offset | None:
+    row = connection.execute(_SQL["read_shard"]).fetchone()
+    if row is None:
+        connection.execute(_SQL["create_shard"], (shard_id, epoch))
+        return None
+    if row[0] != shard_id:
+        raise ForeignFileError(f"The file belongs to shard {row[0]}, not to {shard_id}.")
+    connection.execute(_SQL["claim"], (epoch,))
+    if connection.changes() == 0:
+        raise StaleEpochError(f"Shard {shard_id} has been written under epoch {row[1]}; this grant is {epoch}.")
+    return _offset(row[2], row[3], row[4])
+
+
+def _read_offset(tx: Transaction) -> Offset | None:
+    row = tx.one(_SQL["read_shard"])
+    return None if row is None else _offset(row[2], row[3], row[4])
+
+
+def _offset(session_id: str | None, resume_url: str | None, seq: int | None) -> Offset | None:
+    if session_id is None or resume_url is None or seq is None:
+        return None
+    return Offset(session_id, resume_url, seq)
+
+
+def _forget_old(tx: Transaction) -> None:
+    before = to_ms(tx.now - _EFFECTS_KEPT)
+    tx.execute(_SQL["forget_steps"], (before,))
+    tx.execute(_SQL["forget_effects"], (before,))
+    tx.execute(_SQL["forget_interactions"], (to_ms(tx.now - _INTERACTIONS_KEPT),))
+    tx.execute(_SQL["forget_dead_payloads"], (to_ms(tx.now - _PAYLOADS_KEPT),))

@@ -1,0 +1,120 @@
+-- name: read_shard
+-- Whose file this is, the epoch it is written under, and the offset.
+SELECT shard_id, epoch, session_id, resume_url, seq FROM shard WHERE id = 1
+
+-- name: create_shard
+-- First row of a new file.
+INSERT INTO shard (id, shard_id, epoch) VALUES (1, ?, ?)
+
+-- name: claim
+-- Stamp a newer grant; changes nothing when the file has seen a newer one already (I2).
+UPDATE shard SET epoch = ?1 WHERE id = 1 AND epoch <= ?1
+
+-- name: read_epoch
+-- Compared in every write transaction (I2).
+SELECT epoch FROM shard WHERE id = 1
+
+-- name: store_seq
+-- The offset rule: in the same transaction as the effects of the event (I3).
+UPDATE shard SET seq = ? WHERE id = 1
+
+-- name: store_session
+-- A new gateway session begins.
+UPDATE shard SET session_id = ?, resume_url = ?, seq = ? WHERE id = 1
+
+-- name: forget_session
+-- Discord has refused the session; there is nothing to resume.
+UPDATE shard SET session_id = NULL, resume_url = NULL, seq = NULL WHERE id = 1
+
+-- name: insert_effect
+-- Nothing is returned when the same key was asked for before.
+INSERT INTO effects (guild_id, key, name, lane, args, reply_token, epoch, due_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (guild_id, key) DO NOTHING RETURNING effect_id
+
+-- name: pending_effects
+-- What a new owner finds to do, in order.
+SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects WHERE state = 'pending' ORDER BY effect_id
+
+-- name: finish_effect
+-- Done or failed, once.
+UPDATE effects SET state = ?, error = ?, finished_at = ?, reply_token = NULL WHERE effect_id = ? AND state = 'pending'
+
+-- name: postpone_effect
+-- Try again later.
+UPDATE effects SET attempts = ?, due_at = ?, error = ? WHERE effect_id = ? AND state = 'pending'
+
+-- name: retry_effect
+-- A person asks for another round of attempts.
+UPDATE effects SET state = 'pending', attempts = 0, due_at = ?, finished_at = NULL
+WHERE guild_id = ? AND key = ? AND state = 'failed'
+RETURNING effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at
+
+-- name: read_steps
+-- What the journal knows about an effect.
+SELECT step, state, started_at, result FROM effect_steps WHERE guild_id = ? AND key = ?
+
+-- name: read_step
+-- What the journal knows about one step.
+SELECT state, started_at, result FROM effect_steps WHERE guild_id = ? AND key = ? AND step = ?
+
+-- name: start_step
+-- The intent, before the call.
+INSERT INTO effect_steps (guild_id, key, step, state, started_at) VALUES (?, ?, ?, 'started', ?)
+ON CONFLICT (guild_id, key, step) DO NOTHING
+
+-- name: finish_step
+-- The result, after the call.
+INSERT INTO effect_steps (guild_id, key, step, state, started_at, result) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (guild_id, key, step) DO UPDATE SET state = ?4, result = ?6
+
+-- name: forget_steps
+-- The journal of effects that finished long ago.
+DELETE FROM effect_steps WHERE (guild_id, key) IN (SELECT guild_id, key FROM effects WHERE finished_at < ?)
+
+-- name: forget_effects
+-- Effects that finished long ago. Until then a replay of their cause finds the row and asks for nothing.
+DELETE FROM effects WHERE finished_at < ?
+
+-- name: set_timer
+-- One timer per key.
+INSERT INTO timers (guild_id, name, key, due_at, args) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (guild_id, name, key) DO UPDATE SET due_at = ?4, args = ?5
+
+-- name: cancel_timer
+DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ?
+
+-- name: due_timers
+SELECT guild_id, name, key, due_at, args FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT 200
+
+-- name: next_timer
+SELECT min(due_at) FROM timers
+
+-- name: read_interaction
+-- The response that was given before, if this interaction was applied.
+SELECT response FROM interactions WHERE guild_id = ? AND interaction_id = ?
+
+-- name: insert_interaction
+INSERT INTO interactions (guild_id, interaction_id, applied_at, response) VALUES (?, ?, ?, ?)
+
+-- name: forget_interactions
+-- A token lives 15 minutes; nobody sends the interaction again after that.
+DELETE FROM interactions WHERE applied_at < ?
+
+-- name: insert_dead_letter
+INSERT INTO dead_letters (guild_id, cause, handler, error, payload, failed_at) VALUES (?, ?, ?, ?, ?, ?)
+
+-- name: forget_dead_payloads
+-- Message text is kept for an hour at most.
+UPDATE dead_letters SET payload = NULL WHERE payload IS NOT NULL AND failed_at < ?
+
+-- name: open_gap
+INSERT INTO gaps (session_id, last_seq, reason, began_at)
+SELECT session_id, seq, ?1, ?2 FROM shard WHERE id = 1 AND session_id IS NOT NULL
+
+-- name: close_gaps
+UPDATE gaps SET ended_at = ? WHERE ended_at IS NULL
+
+-- name: counts
+-- What the pod reports about the shard.
+SELECT (SELECT count(*) FROM guilds WHERE left_at IS NULL), (SELECT count(*) FROM effects WHERE state = 'pending'),
+       (SELECT count(*) FROM dead_letters), (SELECT count(*) FROM gaps)

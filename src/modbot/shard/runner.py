@@ -1,0 +1,153 @@
+"""The runner: executes the effects of one shard while its lease is valid.
+
+Effects of one lane run one after the other, lanes run side by side. A run that could not be completed for a passing reason is
+postponed with growing pauses; one that is refused for good is `failed`, with the reason in its row and a log line. When the pod
+loses its lease the REST client refuses (I2); the effect then waits without using up an attempt, here or at the next owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from modbot.discord.rest import FencedError, RestClient
+from modbot.domain.errors import ModbotError, StaleEpochError
+from modbot.ops import metrics, statements
+from modbot.shard.effects import Journal, Run
+from modbot.shard.registry import Registry
+from modbot.shard.transaction import PendingEffect, to_ms
+
+_SQL = statements.load("modbot.shard")
+_log = structlog.get_logger()
+_SIDE_BY_SIDE = 16
+_MOST_ATTEMPTS = 12
+_MOST_SURPRISES = 3  # a defect in a body is not cured by trying often
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 300.0
+_FENCE_PAUSE = 0.5
+
+Failed = Callable[[PendingEffect, str, ModbotError | None], Awaitable[None]]
+
+
+class Runner:
+    """Runs the effects of one shard; lives as long as the pod owns it."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        journal: Journal,
+        rest: RestClient,
+        application_id: int,
+        now: Callable[[], datetime],
+        on_failed: Failed,
+    ) -> None:
+        self._registry = registry
+        self._journal = journal
+        self._rest = rest
+        self._application_id = application_id
+        self._now = now
+        self._on_failed = on_failed
+        self._lanes: dict[str, deque[PendingEffect]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._places = asyncio.Semaphore(_SIDE_BY_SIDE)
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, effects: list[PendingEffect]) -> None:
+        """Take effects that have just been committed, or that a new owner found."""
+        for effect in effects:
+            lane = f"{effect.guild_id}/{effect.lane}"
+            waiting = self._lanes.get(lane)
+            if waiting is not None:
+                waiting.append(effect)
+                continue
+            self._lanes[lane] = deque([effect])
+            self._idle.clear()
+            task = asyncio.create_task(self._run_lane(lane))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is pending."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Stop; what is pending stays in its rows."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run_lane(self, lane: str) -> None:
+        waiting = self._lanes[lane]
+        while waiting:
+            await self._run_until_settled(waiting[0])
+            waiting.popleft()
+        del self._lanes[lane]
+        if not self._lanes:
+            self._idle.set()
+
+    async def _run_until_settled(self, effect: PendingEffect) -> None:
+        attempts = effect.attempts
+        await self._wait_until(effect.due_at)
+        while True:
+            try:
+                async with self._places:
+                    await self._run(effect)
+            except FencedError:
+                await asyncio.sleep(_FENCE_PAUSE)
+            except StaleEpochError:
+                return  # somebody newer owns the shard and finds this row in its copy
+            except ModbotError as error:
+                attempts += 1
+                if not error.retry or attempts >= _MOST_ATTEMPTS:
+                    await self._fail(effect, error)
+                    return
+                await self._postpone(effect, attempts, error)
+            except Exception as error:  # noqa: BLE001 - a defect in a feature must not stop the shard; it is logged and recorded
+                attempts += 1
+                _log.error("effect_defect", effect=effect.name, attempts=attempts, exc_info=True)
+                if attempts >= _MOST_SURPRISES:
+                    await self._fail(effect, error)
+                    return
+                await self._postpone(effect, attempts, error)
+            else:
+                metrics.EFFECTS.labels(effect.name, "done").inc()
+                return
+
+    async def _run(self, effect: PendingEffect) -> None:
+        kind = self._registry.effects[effect.name]
+        run = Run(effect, self._journal, self._rest, self._application_id, self._now)
+        await run.load()
+        await kind.body(run, msgspec.json.decode(effect.args, type=kind.args_type))
+        await self._settle("done", effect, None)
+
+    async def _fail(self, effect: PendingEffect, error: Exception) -> None:
+        known = error if isinstance(error, ModbotError) else None
+        code = known.code if known else type(error).__name__
+        _log.error("effect_failed", effect=effect.name, guild_id=effect.guild_id, code=code, error=str(error))
+        metrics.EFFECTS.labels(effect.name, "failed").inc()
+        await self._settle("failed", effect, f"{code}: {error}")
+        await self._on_failed(effect, code, known)
+
+    async def _settle(self, state: str, effect: PendingEffect, error: str | None) -> None:
+        row = (state, error, to_ms(self._now()), effect.effect_id)
+        await self._journal.commit(lambda tx: tx.execute(_SQL["finish_effect"], row))
+
+    async def _postpone(self, effect: PendingEffect, attempts: int, error: Exception) -> None:
+        pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        due_at = to_ms(self._now()) + int(pause * 1000)
+        row: tuple[Any, ...] = (attempts, due_at, str(error), effect.effect_id)
+        await self._journal.commit(lambda tx: tx.execute(_SQL["postpone_effect"], row))
+        metrics.EFFECTS.labels(effect.name, "postponed").inc()
+        await self._wait_until(due_at)
+
+    async def _wait_until(self, due_at: int) -> None:
+        await asyncio.sleep(max(0.0, (due_at - to_ms(self._now())) / 1000))

@@ -1,0 +1,54 @@
+-- name: put_guild
+INSERT INTO guilds (guild_id, name, owner_id, own_roles, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (guild_id) DO UPDATE SET name = ?2, owner_id = ?3, own_roles = ?4, left_at = NULL
+
+-- name: rename_guild
+UPDATE guilds SET name = ?, owner_id = ? WHERE guild_id = ?
+
+-- name: leave_guild
+UPDATE guilds SET left_at = ? WHERE guild_id = ? AND left_at IS NULL
+
+-- name: leave_unlisted
+-- The second parameter is a JSON list of the guilds that are there.
+UPDATE guilds SET left_at = ? WHERE left_at IS NULL AND guild_id NOT IN (SELECT value FROM json_each(?))
+
+-- name: drop_roles
+DELETE FROM roles WHERE guild_id = ?
+
+-- name: drop_channels
+DELETE FROM channels WHERE guild_id = ?
+
+-- name: put_role
+INSERT INTO roles (guild_id, role_id, name, position, permissions, managed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (guild_id, role_id) DO UPDATE SET name = ?3, position = ?4, permissions = ?5, managed = ?6
+
+-- name: drop_role
+DELETE FROM roles WHERE guild_id = ? AND role_id = ?
+
+-- name: put_channel
+INSERT INTO channels (guild_id, channel_id, parent_id, kind, name, overwrites) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+ON CONFLICT (guild_id, channel_id) DO UPDATE SET parent_id = ?3, kind = ?4, name = ?5, overwrites = ?6
+
+-- name: drop_channel
+DELETE FROM channels WHERE guild_id = ? AND channel_id = ?
+
+-- name: set_own_roles
+UPDATE guilds SET own_roles = ? WHERE guild_id = ?
+
+-- name: bot_user
+SELECT bot_id FROM shard WHERE id = 1
+
+-- name: owner
+SELECT owner_id FROM guilds WHERE guild_id = ?
+
+-- name: roles
+SELECT role_id, position, permissions FROM roles WHERE guild_id = ?
+
+-- name: own_roles
+SELECT own_roles FROM guilds WHERE guild_id = ?
+
+-- name: overwrites
+SELECT overwrites FROM channels WHERE guild_id = ? AND channel_id = ?
+
+-- name: channel_kind
+SELECT kind FROM channels WHERE guild_id = ? AND channel_id = ?
