@@ -38,6 +38,7 @@ from modbot.discord.routes import Route
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import GuildId
 from modbot.ops import statements
+from modbot.shard.registry import Registry
 from modbot.shard.transaction import PendingEffect, Transaction, from_ms
 
 _SQL = statements.load("modbot.shard")
@@ -124,6 +125,7 @@ class Run:
     """One execution of an effect."""
 
     effect: PendingEffect
+    registry: Registry
     journal: Journal
     rest: RestClient
     application_id: int

@@ -86,6 +86,7 @@ class Engine:
         self._file = file
         self._offset = offset
         self._timers_changed = asyncio.Event()
+        self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.runner = Runner(
             registry=tools.registry,
             journal=self,
@@ -148,8 +149,17 @@ class Engine:
         )
 
     async def commit(self, work: Callable[[Transaction], _T], *, durable: bool = False) -> _T:
-        """Run work in a write transaction of this shard."""
-        return await self._tools.writer.submit(self._file, work, durable=durable)
+        """Run work in a write transaction of this shard.
+
+        When the file cannot be written, or somebody newer owns the shard, `broken` is set: the pod closes this engine and opens
+        the file again, from the committed offset, or lets go of the shard.
+        """
+        try:
+            return await self._tools.writer.submit(self._file, work, durable=durable)
+        except (*FILE_ERRORS, StaleEpochError) as error:
+            if not self.broken.done():
+                self.broken.set_result(error)
+            raise
 
     async def counts(self) -> Counts:
         """Count what the file holds."""
@@ -257,7 +267,7 @@ def _read_offset(tx: Transaction) -> Offset | None:
 def _offset(session_id: str | None, resume_url: str | None, seq: int | None) -> Offset | None:
     if session_id is None or resume_url is None or seq is None:
         return None
-    return Offset(session_id, resume_url, seq)
+    return Offset(session_id=session_id, resume_url=resume_url, seq=seq)
 
 
 def _forget_old(tx: Transaction) -> None:

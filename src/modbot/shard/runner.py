@@ -124,7 +124,7 @@ class Runner:
 
     async def _run(self, effect: PendingEffect) -> None:
         kind = self._registry.effects[effect.name]
-        run = Run(effect, self._journal, self._rest, self._application_id, self._now)
+        run = Run(effect, self._registry, self._journal, self._rest, self._application_id, self._now)
         await run.load()
         await kind.body(run, msgspec.json.decode(effect.args, type=kind.args_type))
         await self._settle("done", effect, None)
