@@ -18,7 +18,7 @@ _TOKENS = regex.compile(
     r"|<?(?P<bare>https?://[^\s>)]+)>?",
     regex.DOTALL,
 )
-_WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]|[\p{L}\p{M}\p{N}_]+(?:['’.][\p{L}\p{M}\p{N}_]+)*")
+_WORD = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}]|[\p{L}\p{M}\p{N}_]+(?:['\u2019.][\p{L}\p{M}\p{N}_]+)*")
 _GRAPHEME = regex.compile(r"\X")
 _LANGUAGE = regex.compile(r"[A-Za-z0-9_+#.-]{1,20}")
 
@@ -62,7 +62,9 @@ def measure(text: str) -> Measure:
             hosts.append(_host(match["target"] or match["bare"]))
     prose.append(text[position:])
     joined = "".join(prose)
-    return Measure(_count_chars(joined), _count_words(joined), _by_language(code), tuple(host for host in hosts if host))
+    return Measure(
+        _count_chars(joined), _count_words(joined), _by_language(code), tuple(host for host in hosts if host)
+    )
 
 
 def _fenced(body: str) -> Code:

@@ -75,8 +75,7 @@ def _unping(match: re.Match[str]) -> str:
 
 def _cut_quote(quoted: str, limit: int) -> str:
     shortened = quoted[: limit - 1]
-    if shortened.endswith("\\"):
-        shortened = shortened[:-1]
+    shortened = shortened.removesuffix("\\")
     opened = shortened.rfind("<http")
     if opened > shortened.rfind(">", opened):
         shortened = shortened[:opened]

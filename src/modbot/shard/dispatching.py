@@ -27,15 +27,19 @@ run of the model loses or doubles some.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import structlog
 
-from modbot.discord.intake import Batch, Dispatch, SessionLost, SessionStarted
+from modbot.discord.frames import Dispatch, Unreadable
+from modbot.discord.intake import Batch, Hole, Item, SessionLost, SessionStarted
 from modbot.domain.ids import GuildId
+from modbot.domain.offsets import Offset
 from modbot.ops import metrics, statements
+from modbot.shard import snapshot
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
@@ -43,13 +47,14 @@ from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
 _log = structlog.get_logger()
+_Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What a committed batch did."""
 
-    seq: int | None
+    offset: Offset | None
     dispatches: int
     dead_letters: int
 
@@ -65,25 +70,47 @@ def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
         return _apply(tx, batch, registry, _run_carefully)
 
 
-def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Any) -> Applied:
+def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Applied:
+    session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
     handlers = registry.handlers
     for item in batch.items:
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
-            tx.cause = f"{batch.session_id}/{item.seq}"
+            tx.cause = f"{session}/{item.seq}"
             for name, handler in handlers.get(item.name, ()):
                 dead += run(tx, item, name, handler)
-        elif isinstance(item, SessionStarted):
-            tx.execute(_SQL["store_session"], (item.session_id, item.resume_url, item.seq))
+        else:
+            session = item.offset.session_id if isinstance(item, SessionStarted) else session
+            _follow_session(tx, item)
+    _store_offset(tx, batch.offset)
+    return Applied(batch.offset, dispatches, dead)
+
+
+def _store_offset(tx: Transaction, offset: Offset | None) -> None:
+    if offset is None:
+        tx.execute(_SQL["forget_session"])
+    else:
+        tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq))
+
+
+def _follow_session(tx: Transaction, item: Item) -> None:
+    tx.guild_id, tx.cause = GuildId(0), "session"
+    match item:
+        case SessionStarted(ready=ready):
+            tx.execute(_SQL["store_bot"], (ready.user.id,))
+            snapshot.mark_absent(tx, (guild.id for guild in ready.guilds))
             tx.execute(_SQL["close_gaps"], (tx.now_ms,))
-        elif isinstance(item, SessionLost):
-            tx.execute(_SQL["open_gap"], (item.reason, tx.now_ms))
-            tx.execute(_SQL["forget_session"])
-    if batch.last_seq is not None:
-        tx.execute(_SQL["store_seq"], (batch.last_seq,))
-    return Applied(batch.last_seq, dispatches, dead)
+        case SessionLost(reason=reason, last=last):
+            tx.execute(_SQL["open_gap"], (last.session_id, last.seq, reason, tx.now_ms))
+        case Hole(after=after, before=before):
+            reason = f"dispatches {after + 1} to {before - 1} never came"
+            tx.execute(_SQL["record_hole"], (tx.cause, after, reason, tx.now_ms))
+        case Unreadable(seq=seq, name=name, reason=reason):
+            tx.execute(_SQL["insert_dead_letter"], (0, f"session/{seq}", f"decode {name}", reason, None, tx.now_ms))
+        case _:
+            pass
 
 
 def _run(tx: Transaction, item: Dispatch, _name: str, handler: EventHandler) -> int:

@@ -29,6 +29,7 @@ from modbot.domain.offsets import Offset
 from modbot.ops import statements
 from modbot.shard import database, dispatching, failing, interactions, migrations
 from modbot.shard.dispatching import Applied
+from modbot.shard.effects import TOKEN_LIFE
 from modbot.shard.registry import Registry
 from modbot.shard.runner import Runner
 from modbot.shard.transaction import PendingEffect, Transaction, from_ms, to_ms
@@ -130,12 +131,8 @@ class Engine:
 
     async def apply(self, batch: Batch) -> Applied:
         """Commit a batch of dispatches together with its seq. Raises what kept the batch from being committed."""
-
-        def work(tx: Transaction) -> tuple[Applied, Offset | None]:
-            applied = dispatching.apply_batch(tx, batch, self._tools.registry)
-            return applied, _read_offset(tx)
-
-        applied, self._offset = await self.commit(work)
+        applied = await self.commit(lambda tx: dispatching.apply_batch(tx, batch, self._tools.registry))
+        self._offset = applied.offset
         return applied
 
     async def interact(self, interaction: Interaction, *, deferred: bool, durable: bool) -> bytes:
@@ -221,7 +218,7 @@ class Engine:
             await asyncio.sleep(_HOUSEKEEPING.total_seconds())
 
     async def _explain_failure(self, effect: PendingEffect, code: str, error: ModbotError | None) -> None:
-        expired = self._tools.now() - from_ms(effect.created_at) > interactions.TOKEN_LIFE
+        expired = self._tools.now() - from_ms(effect.created_at) > TOKEN_LIFE
         if effect.reply_token is None or expired or effect.name == interactions.complete.name:
             return
         text = failing.sentence(error, reference=f"{code}-{effect.effect_id}")
@@ -257,11 +254,6 @@ def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offs
     if connection.changes() == 0:
         raise StaleEpochError(f"Shard {shard_id} has been written under epoch {row[1]}; this grant is {epoch}.")
     return _offset(row[2], row[3], row[4])
-
-
-def _read_offset(tx: Transaction) -> Offset | None:
-    row = tx.one(_SQL["read_shard"])
-    return None if row is None else _offset(row[2], row[3], row[4])
 
 
 def _offset(session_id: str | None, resume_url: str | None, seq: int | None) -> Offset | None:

@@ -9,8 +9,6 @@ Who pressed is used for the permission check and by handlers, and is not kept he
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import msgspec
 
 from modbot.discord.interactions import Interaction, InteractionType
@@ -18,7 +16,7 @@ from modbot.domain.errors import InvalidInputError
 from modbot.domain.ids import GuildId
 from modbot.domain.permissions import Permission
 from modbot.ops import metrics, statements
-from modbot.shard import calls, dispatching, guild_settings, responses
+from modbot.shard import dispatching, guild_settings, responses
 from modbot.shard.effects import Run, UserError
 from modbot.shard.feature import Access, Command, CommandKind, Component, Feature, custom_id_prefix
 from modbot.shard.registry import Registry
@@ -27,7 +25,6 @@ from modbot.shard.transaction import PendingEffect, Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
-TOKEN_LIFE = timedelta(minutes=15)
 feature = Feature("interactions")
 
 
@@ -40,10 +37,7 @@ class Completion(msgspec.Struct, frozen=True):
 @feature.effect
 async def complete(run: Run, args: Completion) -> None:
     """Send the answer of an interaction whose deferral Discord has already."""
-    token = run.effect.reply_token
-    if token is None or run.now() - run.asked_at > TOKEN_LIFE:
-        return
-    await run.request("complete", calls.edit_reply(run.application_id, token, msgspec.json.decode(args.data)))
+    await run.reply("complete", msgspec.json.decode(args.data))
 
 
 def find(registry: Registry, interaction: Interaction) -> Command | Component | None:

@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from modbot.discord.rest import FencedError, RestClient
+from modbot.discord.rest import RestClient
+from modbot.discord.rest_errors import FencedError
 from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.ops import metrics, statements
 from modbot.shard.effects import Journal, Run

@@ -15,7 +15,9 @@ from modbot.shard.transaction import Transaction, to_ms
 feature = Feature("activity", package="modbot.features.activity")
 _SQL = statements.load("modbot.features.activity")
 _INSERT = _SQL["insert_message"]
-_PERSONAL = frozenset({0, 19})  # Discord's message types "default" and "reply": everything else is made by the system or an app
+_PERSONAL = frozenset(
+    {0, 19}
+)  # Discord's message types "default" and "reply": everything else is made by the system or an app
 
 
 @feature.on("MESSAGE_CREATE")

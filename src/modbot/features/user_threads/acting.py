@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from modbot.discord.rest import Upload
+from modbot.discord.rest import File
 from modbot.domain import texts
 from modbot.domain.ids import ChannelId, MessageId, UserId
 from modbot.features.user_threads import views
@@ -52,7 +52,9 @@ async def ensure(run: Run, person: Person, *, round_name: str = "") -> ChannelId
     row = await run.read(lambda tx: tx.one(_SQL["read_thread"], (tx.guild_id, person.user_id)))
     if row is None:
         channel_id = await _mod_log(run)
-        made = await run.request(prefix, calls.create_thread(run.guild_id, channel_id, views.thread_name(person.username)))
+        made = await run.request(
+            prefix, calls.create_thread(run.guild_id, channel_id, views.thread_name(person.username))
+        )
         await run.commit(f"{prefix}/remember", lambda tx: _remember(tx, person, made.id))
         row = (made.id, None)
     thread_id = ChannelId(row[0])
@@ -64,7 +66,7 @@ async def ensure(run: Run, person: Person, *, round_name: str = "") -> ChannelId
     return thread_id
 
 
-async def post(run: Run, step: str, person: Person, body: dict[str, Any], *, files: tuple[Upload, ...] = ()) -> Posted:
+async def post(run: Run, step: str, person: Person, body: dict[str, Any], *, files: tuple[File, ...] = ()) -> Posted:
     """Add an entry to the user's thread; a thread that is gone or locked is replaced once."""
     thread_id = await ensure(run, person)
     needs = "Send Messages in Threads"
