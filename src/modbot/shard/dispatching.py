@@ -26,27 +26,23 @@ run of the model loses or doubles some.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-import structlog
-
 from modbot.discord.frames import Dispatch, Unreadable
 from modbot.discord.intake import Batch, Hole, Item, SessionLost, SessionStarted
+from modbot.discord.interactions import Interaction
 from modbot.domain.ids import GuildId
 from modbot.domain.offsets import Offset
-from modbot.ops import metrics, statements
-from modbot.shard import snapshot
+from modbot.ops import statements
+from modbot.shard import dead_letters, interactions, snapshot
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
-_log = structlog.get_logger()
 _Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
 
 
@@ -79,6 +75,8 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Appl
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
+            if isinstance(item.data, Interaction):
+                interactions.apply_from_gateway(tx, item.data, registry)
             for name, handler in handlers.get(item.name, ()):
                 dead += run(tx, item, name, handler)
         else:
@@ -125,18 +123,9 @@ def _run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHan
     except FILE_ERRORS:
         raise
     except Exception as error:  # noqa: BLE001 - recorded in the same transaction as the seq
-        bury(tx, handler=name, error=error, payload=item.data)
+        dead_letters.bury(tx, handler=name, error=error, payload=item.data)
         return 1
     return 0
-
-
-def bury(tx: Transaction, *, handler: str, error: Exception, payload: Any) -> None:
-    """Record what a handler could not do, and say so."""
-    where = "".join(traceback.format_exception(error, limit=-4))
-    text = None if payload is None else msgspec.json.encode(payload).decode()
-    tx.execute(_SQL["insert_dead_letter"], (tx.guild_id, tx.cause, handler, where, text, tx.now_ms))
-    metrics.DEAD_LETTERS.labels(handler).inc()
-    _log.error("handler_failed", handler=handler, cause=tx.cause, guild_id=tx.guild_id, error=type(error).__name__)
 
 
 def guild_of(data: Any) -> GuildId:

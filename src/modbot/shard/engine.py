@@ -27,7 +27,7 @@ from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.domain.ids import Epoch, GuildId, ShardId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import database, dispatching, failing, interactions, migrations
+from modbot.shard import database, dead_letters, dispatching, failing, interactions, migrations
 from modbot.shard.dispatching import Applied
 from modbot.shard.effects import TOKEN_LIFE
 from modbot.shard.registry import Registry
@@ -208,7 +208,7 @@ class Engine:
             except FILE_ERRORS:
                 raise
             except Exception as error:  # noqa: BLE001 - kept as a dead letter, like that of an event
-                dispatching.bury(tx, handler=name, error=error, payload=None)
+                dead_letters.bury(tx, handler=name, error=error, payload=None)
         next_due: int | None = tx.value(_SQL["next_timer"])
         return next_due
 
