@@ -47,6 +47,8 @@ _REASON_LENGTH: Final = 512
 _USER_AGENT: Final = "DiscordBot (https://github.com/modbot/modbot, 0.1.0)"
 TIMEOUT: Final = 3.0
 """Seconds that one try may take; the lease must be valid for as long when it begins."""
+_CDN: Final = Route(method="GET", template="(attachment)", path="", authenticated=False)
+_DOWNLOAD_SECONDS: Final = 20.0
 Gate = Callable[[float], str | None]
 
 
@@ -141,6 +143,25 @@ class RestClient:
             waited += pause
             await asyncio.sleep(pause)
         raise AssertionError  # the last try returns or raises
+
+    async def download(self, url: str, *, limit: int) -> bytes | None:
+        """Fetch a file from Discord's CDN, without the token; None when it is gone or larger than `limit` bytes.
+
+        Raises `ServerError` when the CDN does not answer.
+        """
+        seconds = aiohttp.ClientTimeout(total=_DOWNLOAD_SECONDS)
+        try:
+            async with self._http.get(URL(url, encoded=True), timeout=seconds, allow_redirects=False) as answer:
+                if answer.status >= 500:
+                    raise ServerError(_CDN, http_status=answer.status)
+                if answer.status != 200:
+                    return None
+                content = await answer.content.read(limit + 1)
+                while len(content) <= limit and (more := await answer.content.read(limit + 1 - len(content))):
+                    content += more
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ServerError(_CDN, text=type(error).__name__) from None
+        return content if len(content) <= limit else None
 
     async def _try(
         self, route: Route, *, json: Any, params: Any, headers: dict[str, str], files: Sequence[File], seconds: float

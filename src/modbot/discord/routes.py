@@ -290,6 +290,11 @@ def gateway_bot() -> Route:
     return _route("GET", "/gateway/bot")
 
 
+def get_global_commands(application_id: int) -> Route:
+    """Read all global commands."""
+    return _route("GET", "/applications/{application_id}/commands", application_id=application_id)
+
+
 def set_global_commands(application_id: int) -> Route:
     """Replace all global commands."""
     return _route("PUT", "/applications/{application_id}/commands", application_id=application_id)
