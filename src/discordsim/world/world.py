@@ -4,6 +4,7 @@ Operations live in sibling modules as functions that take the world first. The w
 Refuses to know HTTP, sockets or the gateway.
 """
 
+import base64
 import hashlib
 from collections.abc import Callable
 
@@ -135,7 +136,7 @@ class World:
             id=bot.id,
             name=name,
             bot=bot,
-            token=token or f"{bot.id}.sim.{self._secret('token', name)}",
+            token=token or f"{_first_segment(bot.id)}.GSimul.{self._secret('token', name)}",
             private_key=bytes(key),
             public_key=bytes(key.verify_key),
             client_secret=self._secret("client", name),
@@ -160,3 +161,8 @@ class World:
     def guilds_of(self, user_id: int) -> list[Guild]:
         """Return the guilds a user is in, oldest first."""
         return [guild for guild in self.guilds.values() if user_id in guild.members]
+
+
+def _first_segment(user_id: int) -> str:
+    """Return the part of a token in which client libraries look for the bot's id."""
+    return base64.urlsafe_b64encode(str(user_id).encode()).decode().rstrip("=")
