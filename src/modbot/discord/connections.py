@@ -20,7 +20,7 @@ import structlog
 
 from modbot.discord import sending
 from modbot.discord.closing import VOLUNTARY, Ending, Next, decide_after_close
-from modbot.discord.frames import Control, FrameReader, Op
+from modbot.discord.frames import Control, FrameReader, Op, Unreadable
 from modbot.discord.heartbeats import Heart
 from modbot.discord.intake import Intake, Stats
 from modbot.discord.sending import Identity, SendLimiter
@@ -161,6 +161,8 @@ class Connection:
         if isinstance(frame, Control):
             self._control(frame)
             return
+        if isinstance(frame, Unreadable) and frame.name == "READY":
+            raise FrameError(f"READY cannot be read: {frame.reason}.")
         self._intake.take(frame)
         if not self.established and getattr(frame, "name", None) in {"READY", "RESUMED"}:
             self.established = True

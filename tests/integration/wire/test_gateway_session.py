@@ -404,6 +404,20 @@ async def test_broken_stream_is_closed_with_4000_and_resumed():
         assert gateway.peers[0].close_code == 4000
 
 
+async def test_ready_that_cannot_be_read_is_tried_again_on_a_new_connection():
+    async def first(peer):
+        await peer.hello()
+        await peer.receive()
+        await peer.send(0, {"session_id": "x"}, s=1, t="READY")
+        await peer.until_closed()
+
+    owner = Owner()
+    async with serve(first, fresh) as gateway, running(gateway, owner):
+        await owner.until(SessionStarted)
+        assert gateway.peers[0].close_code == 4000
+    assert owner.permits == 2
+
+
 async def test_unreachable_resume_address_falls_back_to_the_base_address():
     async def script(peer):
         assert (await resume(peer))["session_id"] == "old"
