@@ -74,8 +74,7 @@ async def _push(engine: Engine, registry: Registry, frames: list[bytes]) -> floa
     started = time.perf_counter()
     for frame in frames:
         await intake.room()
-        for item in reader.feed(frame):
-            intake.take(item)
+        intake.take(reader.read(frame))
     intake.finish()
     await delivering
     return _EVENTS / (time.perf_counter() - started)

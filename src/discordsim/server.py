@@ -15,6 +15,7 @@ import click
 import uvloop
 from aiohttp import web
 
+from discordsim import keeping
 from discordsim.clock import SimulatorClock
 from discordsim.simulator import Simulator
 from discordsim.world import seeding
@@ -31,6 +32,14 @@ class Size:
     channels: int = 12
     roles: int = 6
     members: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Where addresses and secrets are written."""
+
+    print_config: bool
+    config_file: Path | None
 
 
 def build(
@@ -71,12 +80,21 @@ async def start(simulator: Simulator, *, host: str = "127.0.0.1", port: int = 0)
     return runner, f"http://{shown}:{real_port}"
 
 
-async def _serve(simulator: Simulator, application: Application, *, host: str, port: int, print_config: bool) -> None:
+def restore(state_file: Path) -> tuple[Simulator, Application]:
+    """Return a simulator over the world of an earlier run, and its application."""
+    clock = SimulatorClock()
+    world = keeping.load(state_file, clock)
+    return Simulator(world, clock=clock), next(iter(world.applications.values()))
+
+
+async def _serve(simulator: Simulator, application: Application, *, host: str, port: int, told: Told) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     runner, url = await start(simulator, host=host, port=port)
-    if print_config:
+    if told.config_file is not None:
+        told.config_file.write_text(json.dumps(config(application, url)) + "\n")
+    if told.print_config:
         click.echo(json.dumps(config(application, url)))
     else:
         click.echo(f"discordsim  {url}  ({len(simulator.world.guilds)} guilds)")
@@ -107,6 +125,9 @@ def _loopback(_context: click.Context, _parameter: click.Parameter, value: str) 
     "--public-key-file", default=None, type=click.Path(path_type=Path), help="Write the public key (hex) here."
 )
 @click.option("--print-config", is_flag=True, help="Print addresses and secrets as one line of JSON.")
+@click.option("--config-file", default=None, type=click.Path(path_type=Path), help="Write the same JSON here.")
+@click.option("--state-file", default=None, type=click.Path(path_type=Path), help="Keep the world here between runs.")
+@click.option("--max-concurrency", default=1, type=click.IntRange(1), help="IDENTIFYs per five seconds.")
 def main(
     *,
     host: str,
@@ -120,10 +141,20 @@ def main(
     application_id: int | None,
     public_key_file: Path | None,
     print_config: bool,
+    config_file: Path | None,
+    state_file: Path | None,
+    max_concurrency: int,
 ) -> None:
     """Serve a simulated Discord on a loopback address."""
-    size = Size(guilds, channels, roles, members)
-    simulator, application = build(size, seed=seed, token=bot_token, application_id=application_id)
+    if state_file is not None and state_file.exists():
+        simulator, application = restore(state_file)
+    else:
+        size = Size(guilds, channels, roles, members)
+        simulator, application = build(size, seed=seed, token=bot_token, application_id=application_id)
+    simulator.switches.max_concurrency = max_concurrency
     if public_key_file is not None:
         public_key_file.write_text(application.public_key.hex() + "\n")
-    uvloop.run(_serve(simulator, application, host=host, port=port, print_config=print_config))
+    told = Told(print_config=print_config, config_file=config_file)
+    uvloop.run(_serve(simulator, application, host=host, port=port, told=told))
+    if state_file is not None:
+        keeping.save(simulator.world, state_file)

@@ -22,9 +22,14 @@ def created_at(snowflake: int) -> float:
 class Snowflakes:
     """A source of ids over a clock in unix seconds."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, after: int = 0) -> None:
         self._clock = clock
-        self._last = 0
+        self._last = after
+
+    @property
+    def last(self) -> int:
+        """Return the highest id given so far."""
+        return self._last
 
     def next(self) -> int:
         """Return an id above all ids given before."""

@@ -77,5 +77,3 @@ def _welcome(running: Stack, guilds: int) -> None:
 
 def _tell(line: str) -> None:
     _console.print(f"[yellow]{line}[/]", soft_wrap=True)
-
-

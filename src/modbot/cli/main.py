@@ -49,7 +49,9 @@ for _name, _help in (
 @main.command()
 @click.option("--fresh", is_flag=True, help="Forget the state of earlier starts.")
 @click.option("--gateways", default=3, show_default=True, type=click.IntRange(1, 20), help="Number of gateway pods.")
-@click.option("--guilds", default=12, show_default=True, type=click.IntRange(1, 5000), help="Guilds of the simulated Discord.")
+@click.option(
+    "--guilds", default=12, show_default=True, type=click.IntRange(1, 5000), help="Guilds of the simulated Discord."
+)
 @click.option("--state", default=STATE, show_default=True, type=click.Path(path_type=Path), help="Folder of the state.")
 def dev(*, fresh: bool, gateways: int, guilds: int, state: Path) -> None:
     """Start the whole system on this machine against a simulated Discord. Not for production."""
@@ -60,7 +62,9 @@ def dev(*, fresh: bool, gateways: int, guilds: int, state: Path) -> None:
 
 @main.command()
 @click.option("--keep", is_flag=True, help="Keep the state folder and print where it is.")
-@click.option("--guilds", default=60, show_default=True, type=click.IntRange(3, 1000), help="Guilds of the scripted day.")
+@click.option(
+    "--guilds", default=60, show_default=True, type=click.IntRange(3, 1000), help="Guilds of the scripted day."
+)
 def demo(*, keep: bool, guilds: int) -> None:
     """Play a scripted day against a simulated Discord, kill a pod in the middle, and compare expected with found."""
     from modbot.cli import demonstrating  # noqa: PLC0415 - needs the extra `dev`

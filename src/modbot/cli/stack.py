@@ -199,6 +199,7 @@ class Stack:
                 *("--port", str(self.ports.chat)),
                 *("--guilds", str(self.plan.guilds)),
                 *("--members", str(self.plan.members)),
+                *("--max-concurrency", str(self.plan.shard_count)),
                 *("--seed", remembered["seed"]),
                 *("--config-file", str(state / "discord.json")),
                 *("--state-file", str(state / "discord.state")),
