@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from modbot.cli import preparing, stack
+from modbot.cli import guilds as simulated
+from modbot.cli import stack
 from modbot.cli.stack import Plan, Stack
 from modbot.domain.errors import ModbotError
 from modbot.ops import serving
@@ -38,8 +39,9 @@ async def _run(plan: Plan) -> None:
             await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-                ready = await preparing.set_up_guilds(prepared)
-                _welcome(prepared, ready)
+                found = await simulated.discover(prepared)
+                await simulated.set_up(prepared, found)
+                _welcome(prepared, len(found))
                 await stopping
         finally:
             starting.cancel()

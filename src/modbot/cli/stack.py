@@ -48,6 +48,8 @@ class Plan:
     config: int = 1
     guilds: int = 12
     members: int = 8
+    channels: int = 12
+    roles: int = 6
     chat_port: int = 8000
     portal_port: int = 3000
     config_port: int = 3001
@@ -199,6 +201,8 @@ class Stack:
                 *("--port", str(self.ports.chat)),
                 *("--guilds", str(self.plan.guilds)),
                 *("--members", str(self.plan.members)),
+                *("--channels", str(self.plan.channels)),
+                *("--roles", str(self.plan.roles)),
                 *("--max-concurrency", str(self.plan.shard_count)),
                 *("--seed", remembered["seed"]),
                 *("--config-file", str(state / "discord.json")),
