@@ -14,6 +14,7 @@ from modbot.cluster import protocol
 from modbot.domain.errors import PodBusyError, SettingsError, StaleEpochError
 from modbot.domain.ids import Epoch, Incarnation, InteractionId, PodId, ShardId
 from modbot.ops.settings import Secret
+from modbot.services.config import database as database_module
 from modbot.services.config import inbox, leases, migrating, permits, statements, sweeping, views
 from modbot.services.config.database import Database
 
@@ -142,6 +143,19 @@ async def test_the_breaker_opens_for_everybody_behind_the_same_address(database:
     assert not (await renew(database, B, two, invalid_requests=1)).rest_open
     assert not (await renew(database, A, one)).rest_open
     assert (await renew(database, PodId("gateway-2"), three)).rest_open
+
+
+async def test_a_replica_that_froze_in_a_decision_holds_up_renewals_only_for_a_moment(
+    database: Database, database_url: Secret
+) -> None:
+    me = await join(database, A)
+    frozen = await database_module.connect(database_url)
+    await frozen.execute("BEGIN")
+    await frozen.execute(statements.load()["lock_budget"])
+    await frozen.execute("SELECT FROM pods FOR UPDATE")
+    async with asyncio.timeout(float(database_module.IDLE_LIMIT) / 1000 + 2):
+        assert (await renew(database, A, me)).rest_open
+    await frozen.close()
 
 
 def ask(me: Incarnation, number: int, **changes: Any) -> protocol.IdentifyRequest:
