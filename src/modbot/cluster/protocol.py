@@ -69,7 +69,10 @@ class Change(Message, frozen=True, kw_only=True, tag="change"):
 
 
 class InboxNotice(Message, frozen=True, kw_only=True, tag="inbox"):
-    """A later line: deferred interactions of this shard wait in the inbox."""
+    """A later line: deferred interactions of this shard wait in the inbox.
+
+    Notices are not repeated for a stream that begins anew: after every `Table`, and after a grant, the owner reads its inboxes itself.
+    """
 
     shard_id: ShardId
 

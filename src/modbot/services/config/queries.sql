@@ -254,6 +254,10 @@ WHERE shard_id = $1 AND expires_at > clock_timestamp() ORDER BY position LIMIT $
 -- The shard file holds these durably.
 DELETE FROM inbox WHERE shard_id = $1 AND interaction_id = ANY($2::bigint[])
 
+-- name: deferred_shards
+-- The shards whose owner has deferred interactions to complete.
+SELECT DISTINCT shard_id FROM inbox WHERE deferred AND expires_at > clock_timestamp()
+
 -- name: all_pods
 -- Every pod as members see it.
 SELECT pod_id, incarnation, address, state FROM pods ORDER BY pod_id
