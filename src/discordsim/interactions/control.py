@@ -28,6 +28,7 @@ def add_routes(app: web.Application, simulator: Host) -> None:
     app.router.add_get(r"/control/interactions/{id:\d+}", control.get)
     app.router.add_post("/control/interactions/endpoint", control.set_endpoint)
     app.router.add_post("/control/interactions/recheck", control.recheck)
+    app.router.add_post("/control/webhook-events", control.webhook_event)
 
 
 async def perform(interactions: Interactions, script: Json) -> web.Response:
@@ -115,6 +116,19 @@ class _Control:
     async def recheck(self, request: web.Request) -> web.Response:
         problem = await self._hub.recheck(self._application(await read_object(request)))
         return web.json_response({"ok": problem is None, "problem": problem})
+
+    async def webhook_event(self, request: web.Request) -> web.Response:
+        body = await read_object(request)
+        application, events = self._application(body), self._hub.webhook_events
+        if "url" in body:
+            problem = await events.check(application, str(body["url"]))
+            application.webhook_events_url = application.webhook_events_url if problem else str(body["url"])
+            return web.json_response({"ok": problem is None, "problem": problem})
+        user_id = scripts.number(body, "user")
+        if body.get("type") == "APPLICATION_DEAUTHORIZED":
+            return web.json_response((await events.deauthorized(application, user_id)).payload())
+        guild_id = scripts.number(body, "guild") if body.get("guild") else None
+        return web.json_response((await events.authorized(application, user_id, guild_id)).payload())
 
 
 def _summary(records: list[Record]) -> Json:

@@ -17,6 +17,7 @@ from discordsim.interactions.building import Press
 from discordsim.interactions.courier import ANSWER_SECONDS, Courier, Delivered
 from discordsim.interactions.records import InteractionType, Record, Source
 from discordsim.interactions.uploads import FileStore, Upload
+from discordsim.interactions.webhook_events import WebhookEvents
 from discordsim.world import errors
 from discordsim.world.model.messages import Message
 from discordsim.world.model.users import Application
@@ -53,6 +54,7 @@ class Interactions:
         self.files = files
         self.answer_seconds = answer_seconds
         self.courier = Courier()
+        self.webhook_events = WebhookEvents(world, self.courier)
         self.records: dict[int, Record] = {}
         self._by_token: dict[str, Record] = {}
         self._answering = Answering(world, files)

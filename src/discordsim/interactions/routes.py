@@ -29,6 +29,7 @@ def add_routes(app: web.Application, simulator: Host) -> None:
         app.router.add_get(hook + "/messages/{which}", guarded(routes.get))
         app.router.add_patch(hook + "/messages/{which}", guarded(routes.edit))
         app.router.add_delete(hook + "/messages/{which}", guarded(routes.delete))
+    app.router.add_get(r"/attachments/{channel:\d+}/{id:\d+}/{name}", serve_file(simulator.interactions))
     control.add_routes(app, simulator)
 
     async def close(_: web.Application) -> None:
