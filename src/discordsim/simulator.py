@@ -5,6 +5,10 @@ from aiohttp import web
 from discordsim.clock import SimulatorClock
 from discordsim.gateway import http as gateway_http
 from discordsim.gateway.hub import GatewayHub
+from discordsim.interactions import routes as interaction_routes
+from discordsim.interactions.hub import Interactions
+from discordsim.interactions.uploads import FileStore
+from discordsim.oauth2 import routes as oauth2_routes
 from discordsim.switches import Switches
 from discordsim.world.world import World
 
@@ -17,9 +21,13 @@ class Simulator:
         self.switches = switches or Switches()
         self.clock = clock or SimulatorClock()
         self.gateway = GatewayHub(world, self.switches, self.clock)
+        self.files = FileStore(world)
+        self.interactions = Interactions(world, self.gateway, files=self.files)
 
     def app(self) -> web.Application:
         """Return the application with all routes."""
         app = web.Application()
         gateway_http.add_routes(app, self)
+        interaction_routes.add_routes(app, self)
+        oauth2_routes.add_routes(app, self)
         return app

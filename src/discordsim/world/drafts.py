@@ -21,7 +21,7 @@ _EVERYONE = re.compile(r"@(everyone|here)\b")
 
 
 def check(draft: Draft) -> None:
-    """Raise 50006 for an empty draft and 50035 for one that breaks a limit."""
+    """Raise 50006 for an empty draft (a deferred answer may wait empty) and 50035 for one that breaks a limit."""
     if len(draft.content) > MAX_CONTENT:
         raise errors.too_long("content", MAX_CONTENT)
     if len(draft.embeds) > MAX_EMBEDS:
@@ -31,7 +31,8 @@ def check(draft: Draft) -> None:
     if draft.flags & MessageFlag.IS_COMPONENTS_V2:
         _check_components_v2(draft)
     parts = (draft.content.strip(), draft.embeds, draft.attachments, draft.components, draft.sticker_items, draft.poll)
-    if not any(parts) and not is_forward(draft):
+    waiting = draft.flags & MessageFlag.LOADING
+    if not any(parts) and not is_forward(draft) and not waiting:
         raise errors.named(50006)
 
 
