@@ -3,9 +3,11 @@
 from aiohttp import web
 
 from discordsim.clock import SimulatorClock
+from discordsim.control import http as control_http
 from discordsim.gateway import http as gateway_http
 from discordsim.gateway.hub import GatewayHub
 from discordsim.switches import Switches
+from discordsim.traffic import Traffic
 from discordsim.world.world import World
 
 
@@ -17,9 +19,11 @@ class Simulator:
         self.switches = switches or Switches()
         self.clock = clock or SimulatorClock()
         self.gateway = GatewayHub(world, self.switches, self.clock)
+        self.traffic = Traffic(world, self.gateway)
 
     def app(self) -> web.Application:
         """Return the application with all routes."""
         app = web.Application()
         gateway_http.add_routes(app, self)
+        control_http.add_routes(app, self)
         return app
