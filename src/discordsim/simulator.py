@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from discordsim.chat import routes as chat_routes
 from discordsim.clock import SimulatorClock
 from discordsim.gateway import http as gateway_http
 from discordsim.gateway.hub import GatewayHub
@@ -30,4 +31,5 @@ class Simulator:
         gateway_http.add_routes(app, self)
         interaction_routes.add_routes(app, self)
         oauth2_routes.add_routes(app, self)
+        chat_routes.add_routes(app, self)
         return app
