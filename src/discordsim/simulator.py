@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from discordsim.chat import routes as chat_routes
 from discordsim.clock import SimulatorClock
 from discordsim.control import http as control_http
 from discordsim.gateway import http as gateway_http
@@ -37,6 +38,7 @@ class Simulator:
         gateway_http.add_routes(app, self)
         interaction_routes.add_routes(app, self)
         oauth2_routes.add_routes(app, self)
+        chat_routes.add_routes(app, self)
         control_http.add_routes(app, self)
         add_rest_routes(app, self)
         return app
