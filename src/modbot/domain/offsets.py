@@ -1,16 +1,16 @@
-"""The offset of a shard: where in Discord's stream of events the shard file stands."""
+"""The offset: where a shard stands in the stream of its gateway session.
+
+The owner stores it in the transaction that holds the effects of everything up to and including `seq` (the offset rule).
+Holding one is what makes RESUME possible; it is a secret only in so far as the session id is useless without the bot token.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 
-class Offset(msgspec.Struct, frozen=True):
-    """Position in one gateway session.
-
-    `seq` is the number of the last dispatch whose effects are in the shard file. RESUME with it and Discord sends exactly what
-    is not there yet.
-    """
+class Offset(msgspec.Struct, frozen=True, kw_only=True):
+    """A position in a gateway session: the last dispatch that is accounted for, and where to RESUME."""
 
     session_id: str
     resume_url: str
