@@ -40,7 +40,10 @@ class Pod(Message, frozen=True, kw_only=True):
 
 
 class Shard(Message, frozen=True, kw_only=True):
-    """Who owns a shard. `epoch` grows by one at every grant and is 0 before the first; no owner means nobody serves it now."""
+    """Who owns a shard. `epoch` grows by one at every grant and is 0 before the first; no owner means nobody serves it now.
+
+    A grant with epoch 1 is the first ever: the owner may start empty. With a higher epoch a file or a replica is expected (I8).
+    """
 
     shard_id: ShardId
     epoch: Epoch
@@ -104,11 +107,17 @@ class RegisterRequest(Message, frozen=True, kw_only=True):
 
 
 class RenewRequest(Message, frozen=True, kw_only=True):
-    """The pod is alive. `rest_demand`: requests per second it would like; `invalid_requests`: 401/403/429 since the last renewal."""
+    """The pod is alive.
+
+    `rest_demand`: requests per second it would like. `rest_held`: the share it is using while this request is under way, so that
+    the others are given nothing of it even when the answer to an earlier renewal was lost. `invalid_requests`: 401/403/429 since the
+    last renewal.
+    """
 
     incarnation: Incarnation
     shards: list[ShardLoad] = []
     rest_demand: Rate = 0.0
+    rest_held: Rate = 0.0
     invalid_requests: Count = 0
 
 
@@ -200,6 +209,41 @@ class Assignment(Message, frozen=True, kw_only=True):
     address: str | None
 
 
+class GuildAssignments(Message, frozen=True, kw_only=True):
+    """Where every guild lives: `formula` says how to find the shard of a guild, `shards` who owns it. `guilds`: those that were asked for."""
+
+    shard_count: int
+    formula: str
+    shards: list[ShardAssignment]
+    guilds: list[Assignment] = []
+
+
+class ShardAssignment(Message, frozen=True, kw_only=True):
+    """Where a shard lives. `pod_id` and `address` are null while nobody serves it."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    pod_id: PodId | None
+    address: str | None
+
+
+class ShardDetail(Message, frozen=True, kw_only=True):
+    """One row of `GET /shards`. `waiting` says why nobody owns it; `last_owner` has its file and `replica_store` its replica."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    owner: PodId | None
+    last_owner: PodId | None
+    replica_store: str | None
+    waiting: str = ""
+
+
+class ShardList(Message, frozen=True, kw_only=True):
+    """Every shard, for people."""
+
+    shards: list[ShardDetail]
+
+
 class PodHealth(Message, frozen=True, kw_only=True):
     """One row of `GET /pods/health`. `lease_seconds` is what remains (negative: ran out that long ago)."""
 
@@ -210,6 +254,18 @@ class PodHealth(Message, frozen=True, kw_only=True):
     lease_seconds: float
     capacity: int
     shards: list[ShardLoad]
+
+
+class PodList(Message, frozen=True, kw_only=True):
+    """Every pod that was ever seen, with its lease."""
+
+    pods: list[PodHealth]
+
+
+class Ready(Message, frozen=True, kw_only=True):
+    """The answer of `/health` and `/ready` when all is well."""
+
+    status: str = "ok"
 
 
 class Problem(Message, frozen=True, kw_only=True):

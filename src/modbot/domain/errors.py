@@ -59,6 +59,15 @@ class StaleEpochError(ModbotError):
     retry = True
 
 
+class PodBusyError(ModbotError):
+    """Another process of this pod still has a valid lease."""
+
+    code = "pod_busy"
+    status = 409
+    hint = "Wait until its lease ran out, or register with the lock of the data folder held."
+    retry = True
+
+
 class NotOwnerError(ModbotError):
     """This pod does not own the shard."""
 

@@ -1,0 +1,161 @@
+"""Leases: registration, renewal and leaving of pods. The place where I1 (one owner) is kept.
+
+A shard has one row, and that row names one (owner, incarnation, epoch); it counts while the pod's row names the same incarnation,
+is `live` and its lease has not run out by PostgreSQL's clock. So there are three ways to lose a shard, and each closes the door for
+the old owner in the same transaction that opens it for a new one:
+
+- the lease ran out and a sweep marks the incarnation `lost` (`sweeping.py`). Both the sweep and a renewal need the pod's row lock:
+  whoever comes first wins fully, and the other finds its guard (`state = 'live'`) false or the row skipped;
+- a new incarnation of the same pod registers: it holds the lock of the data folder (so no older process can be writing), or the old
+  lease ran out. The old incarnation is ended for ever in `incarnations`;
+- the pod leaves.
+
+An ended incarnation can never register or renew again: a process that was paused through its own end learns it from a 409.
+REST shares are handed out under one advisory lock, and what a pod may still be using (its old share, should our answer get lost)
+stays reserved until it says what it holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from modbot.cluster import protocol
+from modbot.domain import placement
+from modbot.domain.errors import PodBusyError, StaleEpochError
+from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
+from modbot.services.config.database import Connection, Database
+
+INVALID_LIMIT = 5_000
+KEEP_FACTOR = 20
+_DEAD = "This incarnation of the pod has ended."
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator fixed. `lease_ttl` in seconds, `rest_per_second` for all pods together."""
+
+    lease_ttl: float
+    rest_per_second: float
+    shard_count: int
+
+
+async def register(
+    database: Database, terms: Terms, pod_id: PodId, request: protocol.RegisterRequest
+) -> protocol.Grant:
+    """Introduce an incarnation and give it what its predecessor owned.
+
+    Repeating it changes nothing but the lease. `StaleEpochError` for an ended incarnation, `PodBusyError` while another incarnation
+    without proof of its end has a valid lease.
+    """
+    async with database.transaction() as connection:
+        await connection.one("lock_budget")
+        row = await connection.one("lock_pod", pod_id)
+        known = await connection.one("find_incarnation", request.incarnation)
+        if known is not None and (known["ended"] or known["pod_id"] != pod_id):
+            raise StaleEpochError(_DEAD)
+        if known is None:
+            await _succeed(connection, pod_id, row, request)
+        held = row["rest_reserved"] if known is not None and row["leased"] else 0.0
+        share = await _share(connection, terms, pod_id, demand=0.0 if known is None else row["rest_demand"])
+        await connection.one(
+            "put_pod",
+            pod_id,
+            request.incarnation,
+            request.address,
+            request.capacity,
+            request.egress,
+            request.replica_store,
+            terms.lease_ttl,
+            max(held, share),
+        )
+        if known is None:
+            await connection.all("reclaim", pod_id, request.incarnation, request.capacity, request.replica_store)
+            await connection.one("release_others", pod_id, request.incarnation)
+        return await _grant(connection, terms, pod_id, request.incarnation, share=share, egress=request.egress)
+
+
+async def renew(database: Database, terms: Terms, pod_id: PodId, request: protocol.RenewRequest) -> protocol.Grant:
+    """Extend the lease of a living incarnation and store what it measured; `StaleEpochError` when it has ended."""
+    async with database.transaction() as connection:
+        await connection.one("lock_budget")
+        row = await connection.one("lock_pod", pod_id)
+        if row is None or str(row["incarnation"]) != request.incarnation or row["state"] != protocol.PodState.LIVE:
+            raise StaleEpochError(_DEAD)
+        held = min(request.rest_held, row["rest_reserved"]) if row["leased"] else 0.0
+        share = await _share(connection, terms, pod_id, demand=request.rest_demand)
+        egress = await connection.value(
+            "renew", pod_id, request.incarnation, terms.lease_ttl, request.rest_demand, max(held, share)
+        )
+        await _measurements(connection, pod_id, request, egress)
+        return await _grant(connection, terms, pod_id, request.incarnation, share=share, egress=egress)
+
+
+async def leave(database: Database, terms: Terms, pod_id: PodId, request: protocol.LeaveRequest) -> None:
+    """End the incarnation; its shards are kept for the pod for `KEEP_FACTOR` leases or free. `StaleEpochError` when it has ended."""
+    async with database.transaction() as connection:
+        if await connection.one("leave", pod_id, request.incarnation) is None:
+            raise StaleEpochError(_DEAD)
+        await connection.one("end_incarnations", [request.incarnation])
+        keep = KEEP_FACTOR * terms.lease_ttl if request.keep else None
+        await connection.one("free_left", pod_id, request.incarnation, keep)
+
+
+async def _succeed(connection: Connection, pod_id: PodId, row: Any, request: protocol.RegisterRequest) -> None:
+    if row is not None:
+        running = row["state"] == protocol.PodState.LIVE and row["leased"]
+        if running and not request.owns_volume:
+            raise PodBusyError(f"Another process of {pod_id} has a valid lease.")
+        await connection.one("end_incarnations", [row["incarnation"]])
+    await connection.one("begin_incarnation", request.incarnation, pod_id)
+
+
+async def _share(connection: Connection, terms: Terms, pod_id: PodId, *, demand: float) -> float:
+    others = [row for row in await connection.all("budgets") if row["pod_id"] != pod_id]
+    return placement.decide_rest_share(
+        total=terms.rest_per_second,
+        mine=demand,
+        demands=[demand, *(row["rest_demand"] for row in others)],
+        reserved_by_others=sum(row["rest_reserved"] for row in others),
+    )
+
+
+async def _measurements(connection: Connection, pod_id: PodId, request: protocol.RenewRequest, egress: str) -> None:
+    if request.shards:
+        loads = {load.shard_id: load for load in request.shards}.values()
+        await connection.one(
+            "report_load",
+            pod_id,
+            request.incarnation,
+            [load.shard_id for load in loads],
+            [load.epoch for load in loads],
+            [load.guilds for load in loads],
+            [load.events_per_second for load in loads],
+            [load.lag_seconds for load in loads],
+            [load.connected for load in loads],
+        )
+    if request.invalid_requests:
+        await connection.one("count_invalid", egress, request.invalid_requests)
+
+
+async def _grant(
+    connection: Connection, terms: Terms, pod_id: PodId, incarnation: Incarnation, *, share: float, egress: str
+) -> protocol.Grant:
+    invalid = await connection.value("invalid_recently", egress)
+    return protocol.Grant(
+        lease_seconds=terms.lease_ttl,
+        shards=[shard(row) for row in await connection.all("owned", pod_id, incarnation)],
+        shard_count=terms.shard_count,
+        rest_per_second=share,
+        rest_open=invalid <= INVALID_LIMIT,
+    )
+
+
+def shard(row: Any) -> protocol.Shard:
+    """Read a shard row as members see it."""
+    return protocol.Shard(
+        shard_id=ShardId(row["shard_id"]),
+        epoch=Epoch(row["epoch"]),
+        owner=None if row["owner"] is None else PodId(row["owner"]),
+        incarnation=None if row["incarnation"] is None else Incarnation(str(row["incarnation"])),
+    )

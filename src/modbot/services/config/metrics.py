@@ -1,0 +1,56 @@
+"""What the config service counts, in Prometheus's words. Labels never carry a guild, a user or a token."""
+
+from __future__ import annotations
+
+import prometheus_client
+
+from modbot.cluster import protocol
+
+_FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """The registry of one config process."""
+
+    def __init__(self) -> None:
+        self.registry = prometheus_client.CollectorRegistry()
+        self.calls = prometheus_client.Counter(
+            "modbot_config_calls", "Calls by operation and status.", ["operation", "status"], registry=self.registry
+        )
+        self.assignment_seconds = prometheus_client.Histogram(
+            "modbot_config_assignment_seconds",
+            "Time to answer where guilds live.",
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.call_seconds = prometheus_client.Histogram(
+            "modbot_config_call_seconds",
+            "Time to answer a call.",
+            ["operation"],
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.pool = self._gauge("modbot_config_pool_connections", "Connections to PostgreSQL by use.", ["use"])
+        self.pods = self._gauge("modbot_config_pods", "Pods by state.", ["state"])
+        self.unowned = self._gauge("modbot_config_unowned_shards", "Shards that nobody serves.")
+        self.watchers = self._gauge("modbot_config_watchers", "Open watch streams.")
+        self.grants = self._counter("modbot_config_grants", "Shards that this replica granted by placement.")
+        self.takeovers = self._counter(
+            "modbot_config_takeovers", "Shards that this replica took from pods whose lease ran out."
+        )
+
+    def _counter(self, name: str, text: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(name, text, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: list[str] | None = None) -> prometheus_client.Gauge:
+        return prometheus_client.Gauge(name, text, labels or [], registry=self.registry)
+
+    def describe(self, table: protocol.Table) -> None:
+        """Set the gauges that the table decides."""
+        for state in protocol.PodState:
+            self.pods.labels(state.value).set(sum(pod.state == state for pod in table.pods))
+        self.unowned.set(sum(shard.owner is None for shard in table.shards))
+
+    def render(self) -> bytes:
+        """Return the text format."""
+        return prometheus_client.generate_latest(self.registry)

@@ -1,0 +1,63 @@
+"""Bringing the database to the schema of this version, and fixing the shard count at the first start.
+
+Several replicas may start at once: an advisory lock lets one migrate while the others wait and then find nothing to do. Migrations
+only go forward; a database that is newer than this program is refused, and so is a shard count that differs from the first one,
+because the shard of every guild would change under its data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modbot.domain import ids
+from modbot.domain.errors import SettingsError
+from modbot.ops.settings import Secret
+from modbot.services.config import database, statements
+
+_LOCK = 7214000
+_VERSIONS = """CREATE TABLE IF NOT EXISTS schema_migrations (
+    version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
+
+
+async def prepare(url: Secret, *, shard_count: int, queries: Mapping[str, str]) -> None:
+    """Migrate and set up; `SettingsError` when this program does not fit the database, `UnavailableError` when it is away."""
+    connection = await database.connect(url)
+    try:
+        with database.translated():
+            async with connection.transaction():
+                await connection.execute("SET LOCAL lock_timeout = '20s'; SET LOCAL statement_timeout = '30s'")
+                await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+                await _migrate(connection)
+                await _set_up(connection, shard_count, queries)
+    finally:
+        await connection.close()
+
+
+async def _migrate(connection: Any) -> None:
+    await connection.execute(_VERSIONS)
+    current = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations")
+    known = statements.migrations()
+    if current > len(known):
+        raise SettingsError(
+            f"The database has schema {current}, this version of modbot knows {len(known)}: update modbot."
+        )
+    await connection.execute("SET LOCAL lock_timeout = '2s'")
+    for step in known[current:]:
+        await connection.execute(step.sql)
+        await connection.execute(
+            "INSERT INTO schema_migrations (version, name) VALUES ($1, $2)", step.version, step.name
+        )
+
+
+async def _set_up(connection: Any, shard_count: int, queries: Mapping[str, str]) -> None:
+    await connection.execute(queries["set_up"], shard_count)
+    fixed = await connection.fetchval(queries["shard_count"])
+    if fixed != shard_count:
+        raise SettingsError(
+            f"MODBOT_SHARD_COUNT is {shard_count}, but this database was set up with {fixed} shards, which cannot change: "
+            f"set it to {fixed}."
+        )
+    numbers = list(range(shard_count))
+    names = [ids.formula_shard_id(number, shard_count) for number in numbers]
+    await connection.execute(queries["add_shards"], names, numbers)

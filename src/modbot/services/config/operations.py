@@ -1,0 +1,151 @@
+"""What the config service does at each path: thin functions from a typed call to the decision modules."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from modbot.cluster import protocol
+from modbot.domain.errors import InvalidInputError, UnavailableError
+from modbot.services.config import board, calls, inbox, leases, permits, views
+from modbot.services.config.calls import Query
+from modbot.services.config.service import Service
+
+_HTTP = ("http://", "https://")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call: path parameters, query, and the decoded body (None where the operation takes none)."""
+
+    path: dict[str, str]
+    query: Query
+    body: Any = None
+
+
+async def register(service: Service, call: Call) -> protocol.Grant:
+    """Introduce a pod's incarnation; it gets its own shards back at once."""
+    body: protocol.RegisterRequest = call.body
+    calls.incarnation(body.incarnation)
+    if not body.address.startswith(_HTTP):
+        raise InvalidInputError("The address is not an http:// or https:// URL.")
+    grant = await leases.register(service.database, service.terms, calls.pod_id(call.path["pod_id"]), body)
+    service.sweeper.soon()
+    return grant
+
+
+async def renew(service: Service, call: Call) -> protocol.Grant:
+    """Extend the lease of a pod and take its measurements."""
+    calls.incarnation(call.body.incarnation)
+    return await leases.renew(service.database, service.terms, calls.pod_id(call.path["pod_id"]), call.body)
+
+
+async def leave(service: Service, call: Call) -> None:
+    """End a pod's incarnation, keeping or freeing its shards."""
+    calls.incarnation(call.body.incarnation)
+    await leases.leave(service.database, service.terms, calls.pod_id(call.path["pod_id"]), call.body)
+    service.sweeper.soon()
+
+
+async def identify(service: Service, call: Call) -> protocol.IdentifyAnswer:
+    """Ask for one IDENTIFY, to be sent at once."""
+    calls.incarnation(call.body.incarnation)
+    return await permits.identify(service.database, call.body, reserve=service.settings.identify_reserve)
+
+
+async def append_inbox(service: Service, call: Call) -> None:
+    """Journal interactions before they are forwarded to their owner."""
+    _check_entries(call.body.entries)
+    await inbox.append(service.database, call.body.entries)
+
+
+async def defer_inbox(service: Service, call: Call) -> None:
+    """Tell owners that Discord has a deferral for these and a follow-up is due."""
+    _check_entries(call.body.entries)
+    await inbox.defer(service.database, call.body.entries)
+
+
+async def read_inbox(service: Service, call: Call) -> protocol.InboxPage:
+    """Read what waits for a shard (up to 500); only its owner may."""
+    return await inbox.read(
+        service.database,
+        calls.shard_id(call.path["shard_id"]),
+        pod_id=calls.pod_id(call.query.one("pod_id")),
+        incarnation=calls.incarnation(call.query.one("incarnation")),
+        epoch=calls.epoch(call.query.one("epoch")),
+    )
+
+
+async def acknowledge_inbox(service: Service, call: Call) -> None:
+    """Forget entries that the shard file holds durably; only the owner may."""
+    calls.incarnation(call.body.incarnation)
+    await inbox.acknowledge(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+
+
+async def watch(service: Service, _call: Call) -> Response:
+    """Follow the table of pods and shards as a stream of JSON lines."""
+    service.board.table()
+    return StreamingResponse(_lines(service.board), media_type="application/x-ndjson")
+
+
+async def health(_service: Service, _call: Call) -> protocol.Ready:
+    """Say that the process is alive."""
+    return protocol.Ready()
+
+
+async def ready(service: Service, _call: Call) -> protocol.Ready:
+    """Say that the database answers and has the schema of this version."""
+    async with service.database.transaction() as connection:
+        if await connection.value("shard_count") != service.settings.shard_count:
+            raise UnavailableError("The database has another shard count than this process.")
+    return protocol.Ready()
+
+
+async def shards(service: Service, _call: Call) -> protocol.ShardList:
+    """List every shard with its owner, or why it has none."""
+    return await views.shards(service.database)
+
+
+async def pods_health(service: Service, _call: Call) -> protocol.PodList:
+    """List every pod with its lease and the measurements of its shards."""
+    return await views.pods_health(service.database)
+
+
+async def guild_assignments(service: Service, call: Call) -> protocol.GuildAssignments:
+    """Say where all guilds live; `guild_id` (repeatable) names some."""
+    with service.metrics.assignment_seconds.time():
+        guild_ids = [calls.guild_id(text) for text in call.query.many("guild_id")]
+        return views.assignments(service.board.table(), guild_ids)
+
+
+async def guild_assignment(service: Service, call: Call) -> protocol.Assignment:
+    """Say where one guild lives."""
+    with service.metrics.assignment_seconds.time():
+        return views.assignment(service.board.table(), calls.guild_id(call.path["guild_id"]))
+
+
+async def metrics(service: Service, _call: Call) -> Response:
+    """Return Prometheus's text format."""
+    size, idle = service.database.sizes()
+    service.metrics.pool.labels("idle").set(idle)
+    service.metrics.pool.labels("busy").set(size - idle)
+    service.metrics.watchers.set(service.board.watchers())
+    service.metrics.describe(service.board.latest)
+    return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _lines(source: board.Board) -> AsyncIterator[bytes]:
+    encoder = msgspec.json.Encoder()
+    async for line in source.watch():
+        yield encoder.encode(line) + b"\n"
+
+
+def _check_entries(entries: list[protocol.InboxEntry]) -> None:
+    for entry in entries:
+        calls.shard_id(entry.shard_id)
+        if not 0 <= entry.interaction_id <= calls.LARGEST_ID:
+            raise InvalidInputError("An interaction id is not a snowflake.")

@@ -1,0 +1,279 @@
+-- Every statement of the config service. Times are compared with clock_timestamp() only (I1).
+-- Locks are always taken in this order: advisory (budget or sweep), pod rows, shard rows.
+
+-- name: set_up
+-- Fix the shard count ($1) at the first start; a later start leaves it as it is.
+INSERT INTO settings (shard_count) VALUES ($1) ON CONFLICT DO NOTHING
+
+-- name: shard_count
+-- The shard count that was fixed at the first start.
+SELECT shard_count FROM settings
+
+-- name: add_shards
+-- Create the formula shards 0..count-1; `$1` names, `$2` numbers.
+INSERT INTO shards (shard_id, number)
+SELECT * FROM unnest($1::text[], $2::integer[])
+ON CONFLICT DO NOTHING
+
+-- name: lock_budget
+-- One decision at a time shares out the REST budget; `idle_in_transaction_session_timeout` frees it from a frozen replica.
+SELECT pg_advisory_xact_lock(7214001)
+
+-- name: lock_pod
+-- Lock a pod's row and read what decides about its incarnation.
+SELECT incarnation, state, lease_until > clock_timestamp() AS leased, egress, rest_demand, rest_reserved
+FROM pods WHERE pod_id = $1 FOR NO KEY UPDATE
+
+-- name: find_incarnation
+-- Whose incarnation this is, and whether it has ended.
+SELECT pod_id, ended_at IS NOT NULL AS ended FROM incarnations WHERE incarnation = $1
+
+-- name: begin_incarnation
+-- Remember a new incarnation ($1) of a pod ($2).
+INSERT INTO incarnations (incarnation, pod_id) VALUES ($1, $2)
+
+-- name: end_incarnations
+-- These incarnations are dead for ever.
+UPDATE incarnations SET ended_at = clock_timestamp() WHERE incarnation = ANY($1::uuid[]) AND ended_at IS NULL
+
+-- name: put_pod
+-- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation. `joined_at` stays for the same incarnation.
+INSERT INTO pods AS p
+    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved)
+VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8)
+ON CONFLICT (pod_id) DO UPDATE SET
+    incarnation = excluded.incarnation, address = excluded.address, capacity = excluded.capacity,
+    egress = excluded.egress, replica_store = excluded.replica_store, state = 'live',
+    joined_at = CASE WHEN p.incarnation = excluded.incarnation THEN p.joined_at ELSE excluded.joined_at END,
+    lease_until = excluded.lease_until, rest_reserved = excluded.rest_reserved,
+    rest_demand = CASE WHEN p.incarnation = excluded.incarnation THEN p.rest_demand ELSE 0 END
+
+-- name: reclaim
+-- In-place reclaim: what the pod's earlier incarnation owned or left reserved becomes the new incarnation's, up to its capacity ($3).
+WITH mine AS (
+    SELECT shard_id FROM shards
+    WHERE (owner = $1 AND incarnation <> $2)
+       OR (owner IS NULL AND last_owner = $1 AND reserved_until IS NOT NULL)
+    ORDER BY number LIMIT $3 FOR UPDATE
+)
+UPDATE shards SET
+    owner = $1, incarnation = $2, epoch = epoch + 1, last_owner = $1, replica_store = $4, reserved_until = NULL
+FROM mine WHERE shards.shard_id = mine.shard_id
+RETURNING shards.shard_id
+
+-- name: release_others
+-- What an earlier incarnation of the pod owned and the new one ($2) did not reclaim is nobody's now.
+UPDATE shards SET owner = NULL, incarnation = NULL, freed_at = clock_timestamp(), reserved_until = clock_timestamp()
+WHERE owner = $1 AND incarnation <> $2
+
+-- name: budgets
+-- What every pod with a valid lease asks for and may be using.
+SELECT pod_id, rest_demand, rest_reserved FROM pods WHERE state = 'live' AND lease_until > clock_timestamp()
+
+-- name: renew
+-- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation.
+UPDATE pods SET
+    lease_until = clock_timestamp() + make_interval(secs => $3), rest_demand = $4, rest_reserved = $5
+WHERE pod_id = $1 AND incarnation = $2 AND state = 'live'
+RETURNING egress
+
+-- name: report_load
+-- Store the measurements of shards that the reporter ($1, $2) owns in that epoch; others are ignored.
+INSERT INTO shard_load AS l (shard_id, epoch, guilds, events_per_second, lag_seconds, connected)
+SELECT s.shard_id, s.epoch, r.guilds, r.events_per_second, r.lag_seconds, r.connected
+FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::float8[], $7::float8[], $8::boolean[])
+    AS r (shard_id, epoch, guilds, events_per_second, lag_seconds, connected)
+JOIN shards s ON s.shard_id = r.shard_id AND s.epoch = r.epoch AND s.owner = $1 AND s.incarnation = $2
+ON CONFLICT (shard_id) DO UPDATE SET
+    epoch = excluded.epoch, guilds = excluded.guilds, events_per_second = excluded.events_per_second,
+    lag_seconds = excluded.lag_seconds, connected = excluded.connected, reported_at = excluded.reported_at
+
+-- name: count_invalid
+-- Add invalid requests ($2) to the ten-second bucket of an egress address.
+INSERT INTO invalid_requests AS i (egress, bucket, count)
+VALUES ($1, date_bin('10 seconds', clock_timestamp(), 'epoch'), $2)
+ON CONFLICT (egress, bucket) DO UPDATE SET count = i.count + excluded.count
+
+-- name: invalid_recently
+-- Invalid requests of an egress address in the last ten minutes.
+SELECT coalesce(sum(count), 0)::bigint FROM invalid_requests
+WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
+
+-- name: owned
+-- The shards of this incarnation.
+SELECT shard_id, epoch, owner, incarnation FROM shards WHERE owner = $1 AND incarnation = $2 ORDER BY number
+
+-- name: leave
+-- The current, living incarnation says goodbye; its lease ends now.
+UPDATE pods SET state = 'left', lease_until = least(lease_until, clock_timestamp()), rest_reserved = 0
+WHERE pod_id = $1 AND incarnation = $2 AND state = 'live'
+RETURNING pod_id
+
+-- name: free_left
+-- A pod left: its shards are reserved for it for `$3` seconds, or (null) free at once.
+UPDATE shards SET
+    owner = NULL, incarnation = NULL, freed_at = clock_timestamp(),
+    reserved_until = clock_timestamp() + make_interval(secs => $3)
+WHERE owner = $1 AND incarnation = $2
+
+-- name: try_sweep
+-- At most one replica sweeps at a time; the others have nothing to add.
+SELECT pg_try_advisory_xact_lock(7214002)
+
+-- name: lock_expired
+-- Lock the pods whose lease ran out. One that is being renewed right now is skipped: that renewal wins fully (I1).
+SELECT pod_id, incarnation FROM pods
+WHERE state = 'live' AND lease_until <= clock_timestamp()
+ORDER BY pod_id FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: mark_lost
+-- The leases of these incarnations ran out; they can never renew again.
+UPDATE pods SET state = 'lost', rest_reserved = 0
+WHERE incarnation = ANY($1::uuid[]) AND state = 'live'
+
+-- name: free_lost
+-- The shards of lost incarnations are nobody's; their last owner may have them back at once if nobody could take them.
+UPDATE shards SET owner = NULL, incarnation = NULL, freed_at = clock_timestamp(), reserved_until = clock_timestamp()
+WHERE incarnation = ANY($1::uuid[])
+RETURNING shard_id
+
+-- name: free_shards
+-- The shards that nobody owns and that are not reserved for a pod that left.
+SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store,
+       coalesce(l.events_per_second, 0) AS events_per_second,
+       extract(epoch FROM clock_timestamp() - s.freed_at)::float8 AS free_for
+FROM shards s LEFT JOIN shard_load l USING (shard_id)
+WHERE s.owner IS NULL AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
+ORDER BY s.number
+
+-- name: lock_free_shards
+-- The same rows as `free_shards`, locked; one that a registration is reclaiming right now is skipped.
+SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store,
+       coalesce(l.events_per_second, 0) AS events_per_second,
+       extract(epoch FROM clock_timestamp() - s.freed_at)::float8 AS free_for
+FROM shards s LEFT JOIN shard_load l USING (shard_id)
+WHERE s.owner IS NULL AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
+ORDER BY s.number FOR NO KEY UPDATE OF s SKIP LOCKED
+
+-- name: candidates
+-- The pods with a valid lease.
+SELECT pod_id, incarnation, capacity, replica_store FROM pods
+WHERE state = 'live' AND lease_until > clock_timestamp() ORDER BY pod_id
+
+-- name: lock_candidates
+-- The pods with a valid lease, locked against ending while shards are granted to them.
+SELECT pod_id, incarnation, capacity, replica_store,
+       extract(epoch FROM clock_timestamp() - joined_at)::float8 AS joined_for
+FROM pods WHERE state = 'live' AND lease_until > clock_timestamp()
+ORDER BY pod_id FOR SHARE
+
+-- name: burdens
+-- How many shards and events per second each pod carries.
+SELECT s.owner, count(*) AS shards, coalesce(sum(l.events_per_second), 0)::float8 AS events_per_second
+FROM shards s LEFT JOIN shard_load l USING (shard_id)
+WHERE s.owner IS NOT NULL GROUP BY s.owner
+
+-- name: grant
+-- Give shards ($1, in the epochs $2) to pods ($3): epoch+1, guarded by the old epoch, by having no owner and by a valid lease (I1).
+UPDATE shards SET
+    owner = p.pod_id, incarnation = p.incarnation, epoch = shards.epoch + 1,
+    last_owner = p.pod_id, replica_store = p.replica_store, reserved_until = NULL
+FROM unnest($1::text[], $2::bigint[], $3::text[]) AS g (shard_id, epoch, pod_id)
+JOIN pods p ON p.pod_id = g.pod_id AND p.state = 'live' AND p.lease_until > clock_timestamp()
+WHERE shards.shard_id = g.shard_id AND shards.epoch = g.epoch AND shards.owner IS NULL
+RETURNING shards.shard_id
+
+-- name: forget_old
+-- Drop inbox entries past their 14 minutes and invalid-request buckets that count no more.
+WITH stale AS (DELETE FROM invalid_requests WHERE bucket < clock_timestamp() - interval '20 minutes')
+DELETE FROM inbox WHERE expires_at <= clock_timestamp()
+
+-- name: is_owner
+-- Whether this incarnation owns the shard in this epoch with a valid lease; the shard row stays locked against a new grant.
+SELECT s.number,
+       s.owner = $2 AND s.incarnation = $3 AND s.epoch = $4
+           AND EXISTS (SELECT FROM pods p WHERE p.pod_id = s.owner AND p.incarnation = s.incarnation
+                       AND p.state = 'live' AND p.lease_until > clock_timestamp()) AS owns
+FROM shards s WHERE s.shard_id = $1 FOR SHARE
+
+-- name: lock_identify_budget
+-- Lock and read the daily IDENTIFY budget: Discord's word ($1 remaining, $2 seconds to reset) opens a window; inside a window only
+-- the smaller number counts, because Discord's number does not know the permits that were not used yet.
+INSERT INTO identify_budget AS b (window_ends, remaining)
+VALUES (clock_timestamp() + make_interval(secs => $2), $1)
+ON CONFLICT (only_row) DO UPDATE SET
+    window_ends = CASE WHEN b.window_ends <= clock_timestamp()
+                         OR excluded.window_ends > b.window_ends + interval '1 minute'
+                       THEN excluded.window_ends ELSE b.window_ends END,
+    remaining = CASE WHEN b.window_ends <= clock_timestamp()
+                       OR excluded.window_ends > b.window_ends + interval '1 minute'
+                     THEN excluded.remaining ELSE least(b.remaining, excluded.remaining) END
+RETURNING remaining, extract(epoch FROM window_ends - clock_timestamp())::float8 AS resets_in
+
+-- name: take_identify_key
+-- Take the turn of a concurrency key ($1) for `$2` seconds; no row when the turn is somebody's.
+INSERT INTO identify_keys AS k (key, next_at) VALUES ($1, clock_timestamp() + make_interval(secs => $2))
+ON CONFLICT (key) DO UPDATE SET next_at = excluded.next_at WHERE k.next_at <= clock_timestamp()
+RETURNING key
+
+-- name: identify_key_wait
+-- Seconds until the turn of a concurrency key is free again.
+SELECT greatest(0, extract(epoch FROM next_at - clock_timestamp()))::float8 FROM identify_keys WHERE key = $1
+
+-- name: spend_identify
+-- One IDENTIFY of the daily budget is spent.
+UPDATE identify_budget SET remaining = remaining - 1
+
+-- name: append_inbox
+-- Append interactions; one that is there already is left as it is.
+INSERT INTO inbox (shard_id, interaction_id, payload, deferred)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::boolean[]) AS e (shard_id, interaction_id, payload, deferred)
+ORDER BY interaction_id
+ON CONFLICT (interaction_id) DO NOTHING
+
+-- name: defer_inbox
+-- Discord has the deferral of these: make sure they are there and marked. An entry keeps its first expiry.
+INSERT INTO inbox (shard_id, interaction_id, payload, deferred)
+SELECT DISTINCT ON (interaction_id) shard_id, interaction_id, payload, true
+FROM unnest($1::text[], $2::bigint[], $3::text[]) AS e (shard_id, interaction_id, payload)
+ORDER BY interaction_id
+ON CONFLICT (interaction_id) DO UPDATE SET deferred = true
+
+-- name: unknown_shards
+-- Which of these names are no shards.
+SELECT name FROM unnest($1::text[]) AS name WHERE NOT EXISTS (SELECT FROM shards WHERE shard_id = name)
+
+-- name: list_inbox
+-- What a shard has not acknowledged and is not expired, oldest first.
+SELECT interaction_id, shard_id, payload, deferred FROM inbox
+WHERE shard_id = $1 AND expires_at > clock_timestamp() ORDER BY position LIMIT $2
+
+-- name: acknowledge_inbox
+-- The shard file holds these durably.
+DELETE FROM inbox WHERE shard_id = $1 AND interaction_id = ANY($2::bigint[])
+
+-- name: all_pods
+-- Every pod as members see it.
+SELECT pod_id, incarnation, address, state FROM pods ORDER BY pod_id
+
+-- name: all_shards
+-- Every shard as members see it.
+SELECT shard_id, epoch, owner, incarnation FROM shards ORDER BY number
+
+-- name: pods_health
+-- Every pod with what remains of its lease.
+SELECT pod_id, incarnation, address, state, capacity,
+       extract(epoch FROM lease_until - clock_timestamp())::float8 AS lease_seconds
+FROM pods ORDER BY pod_id
+
+-- name: loads
+-- The last measurements of every owned shard.
+SELECT s.owner, l.shard_id, l.epoch, l.guilds, l.events_per_second, l.lag_seconds, l.connected
+FROM shard_load l JOIN shards s ON s.shard_id = l.shard_id AND s.epoch = l.epoch
+WHERE s.owner IS NOT NULL ORDER BY s.number
+
+-- name: shard_details
+-- Every shard with its history, for people.
+SELECT shard_id, epoch, owner, last_owner, replica_store,
+       coalesce(reserved_until > clock_timestamp(), false) AS reserved
+FROM shards ORDER BY number

@@ -1,0 +1,74 @@
+"""The config service as an object: its database, board, sweeper and metrics, started and stopped together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from modbot.domain.errors import UnavailableError
+from modbot.ops.settings import ConfigSettings
+from modbot.services.config import board, database, leases, migrating, statements, sweeping
+from modbot.services.config.metrics import Metrics
+
+_START_LIMIT = 30.0
+_START_RETRY = 0.5
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What an operation may use."""
+
+    settings: ConfigSettings
+    terms: leases.Terms
+    database: database.Database
+    board: board.Board
+    sweeper: sweeping.Sweeper
+    metrics: Metrics
+
+
+@contextlib.asynccontextmanager
+async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
+    """Prepare the database, then keep board and sweeper running; waits up to `_START_LIMIT` seconds for PostgreSQL.
+
+    `SettingsError` when the database was set up with another shard count, `UnavailableError` when it does not come.
+    """
+    queries = statements.load()
+    pool = await _open(settings, queries)
+    metrics = Metrics()
+
+    def report(done: sweeping.Swept) -> None:
+        metrics.grants.inc(done.granted)
+        metrics.takeovers.inc(done.freed)
+
+    table = board.Board(settings.database_url, queries, shard_count=settings.shard_count)
+    sweeper = sweeping.Sweeper(pool, settle=settings.placement_settle, report=report)
+    terms = leases.Terms(settings.lease_ttl, settings.rest_per_second, settings.shard_count)
+    tasks = [asyncio.create_task(table.run()), asyncio.create_task(sweeper.run())]
+    try:
+        async with asyncio.timeout(_START_LIMIT):
+            await table.first_read.wait()
+        yield Service(settings, terms, pool, table, sweeper, metrics)
+    finally:
+        table.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await pool.close()
+
+
+async def _open(settings: ConfigSettings, queries: Mapping[str, str]) -> database.Database:
+    deadline = asyncio.get_running_loop().time() + _START_LIMIT
+    while True:
+        try:
+            await migrating.prepare(settings.database_url, shard_count=settings.shard_count, queries=queries)
+            return await database.open_pool(settings.database_url, queries)
+        except UnavailableError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            _log.warning("waiting_for_postgresql", error=str(error))
+            await asyncio.sleep(_START_RETRY)

@@ -1,0 +1,142 @@
+"""Sweeping: taking over from pods whose lease ran out, and placing shards without an owner.
+
+Every replica sweeps about twice a second; an advisory lock inside the transaction lets one do it at a time, and correctness does
+not hang on that lock but on the row locks and guards of the statements (I1). One transaction does both: it locks the expired pods
+that nobody is renewing, ends those incarnations, frees their shards, and grants what may be granted. A shard that nobody else can
+restore stays without an owner until its last owner comes back (I8).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from modbot.domain import placement
+from modbot.domain.errors import ModbotError
+from modbot.domain.ids import PodId, ShardId
+from modbot.services.config.database import Connection, Database
+
+INTERVAL = 0.5
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did: pods marked lost, shards freed from them, shards granted."""
+
+    lost: tuple[PodId, ...] = ()
+    freed: int = 0
+    granted: int = 0
+
+
+class Sweeper:
+    """The loop of one replica; `soon()` asks for a sweep at once."""
+
+    def __init__(
+        self, database: Database, *, settle: float, report: Callable[[Swept], None], interval: float = INTERVAL
+    ) -> None:
+        self._database = database
+        self._report = report
+        self._settle = settle
+        self._interval = interval
+        self._wanted = asyncio.Event()
+
+    def soon(self) -> None:
+        """Sweep now instead of at the next turn."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Sweep until cancelled; an outage of PostgreSQL is logged and tried again at the next turn."""
+        while True:
+            try:
+                await self._turn()
+            except ModbotError as error:
+                _log.warning("sweep_failed", code=error.code, error=str(error))
+            try:
+                await asyncio.wait_for(self._wanted.wait(), self._interval)
+            except TimeoutError:
+                continue
+            self._wanted.clear()
+
+    async def _turn(self) -> None:
+        done = await sweep(self._database, settle=self._settle)
+        self._report(done)
+        if done.lost:
+            _log.warning("pods_lost", pods=list(done.lost), shards=done.freed)
+        if done.granted:
+            _log.info("shards_granted", shards=done.granted)
+
+
+async def sweep(database: Database, *, settle: float) -> Swept:
+    """Take over and place once; does nothing while another replica is at it. `settle` as in `decide_settled`."""
+    async with database.transaction() as connection:
+        if not await connection.value("try_sweep"):
+            return Swept()
+        lost, freed = await _take_over(connection)
+        granted = await _place(connection, settle)
+        await connection.one("forget_old")
+        return Swept(lost=lost, freed=freed, granted=granted)
+
+
+async def waiting(connection: Connection) -> dict[ShardId, str]:
+    """Return why shards have no owner, as the next placement would see it."""
+    shards, pods = await connection.all("free_shards"), await connection.all("candidates")
+    plan = placement.decide_placement(_free(shards), await _candidates(connection, pods))
+    return plan.waiting | dict.fromkeys(plan.grants, "It will be placed in a moment.")
+
+
+async def _take_over(connection: Connection) -> tuple[tuple[PodId, ...], int]:
+    expired = await connection.all("lock_expired")
+    if not expired:
+        return (), 0
+    incarnations = [row["incarnation"] for row in expired]
+    await connection.one("mark_lost", incarnations)
+    await connection.one("end_incarnations", incarnations)
+    freed = await connection.all("free_lost", incarnations)
+    return tuple(PodId(row["pod_id"]) for row in expired), len(freed)
+
+
+async def _place(connection: Connection, settle: float) -> int:
+    pods = await connection.all("lock_candidates")
+    shards = await connection.all("lock_free_shards") if pods else []
+    if not shards:
+        return 0
+    ages = [row["joined_for"] for row in pods]
+    free_for = max(row["free_for"] for row in shards)
+    if not placement.decide_settled(youngest=min(ages), oldest=max(ages), free_for=free_for, settle=settle):
+        return 0
+    plan = placement.decide_placement(_free(shards), await _candidates(connection, pods))
+    epochs = {row["shard_id"]: row["epoch"] for row in shards}
+    names = list(plan.grants)
+    granted = await connection.all("grant", names, [epochs[name] for name in names], list(plan.grants.values()))
+    return len(granted)
+
+
+def _free(rows: list[Any]) -> list[placement.FreeShard]:
+    return [
+        placement.FreeShard(
+            shard_id=ShardId(row["shard_id"]),
+            last_owner=None if row["last_owner"] is None else PodId(row["last_owner"]),
+            replica_store=row["replica_store"],
+            events_per_second=row["events_per_second"],
+        )
+        for row in rows
+    ]
+
+
+async def _candidates(connection: Connection, rows: list[Any]) -> list[placement.Candidate]:
+    burdens = {row["owner"]: row for row in await connection.all("burdens")}
+    return [
+        placement.Candidate(
+            pod_id=PodId(row["pod_id"]),
+            capacity=row["capacity"],
+            shards=burdens[row["pod_id"]]["shards"] if row["pod_id"] in burdens else 0,
+            events_per_second=burdens[row["pod_id"]]["events_per_second"] if row["pod_id"] in burdens else 0.0,
+            replica_store=row["replica_store"],
+        )
+        for row in rows
+    ]
