@@ -8,7 +8,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from modbot.cluster import protocol
+from modbot.domain.ids import Incarnation
 from modbot.ops.settings import CommonSettings, ConfigSettings, Secret
+from modbot.services.config import leases
 
 TOKEN = "an-internal-token-for-tests"
 SHARDS = 4
@@ -47,3 +50,21 @@ class Caller:
 
 def registration(**changes: Any) -> dict[str, Any]:
     return {"incarnation": ID_1, "address": "http://gateway-0:3000", "capacity": 8, "owns_volume": True} | changes
+
+
+TERMS = leases.Terms(lease_ttl=30.0, rest_per_second=45, shard_count=SHARDS)
+STORE = "s3://replicas"
+
+
+def brief(ttl: float) -> leases.Terms:
+    """Terms with a short lease."""
+    return leases.Terms(lease_ttl=ttl, rest_per_second=45, shard_count=SHARDS)
+
+
+def request(incarnation: str, **changes: Any) -> protocol.RegisterRequest:
+    values = {"address": "http://pod:3000", "capacity": 8, "replica_store": STORE} | changes
+    return protocol.RegisterRequest(incarnation=Incarnation(incarnation), **values)
+
+
+def new_incarnation() -> Incarnation:
+    return Incarnation(str(uuid.uuid4()))

@@ -12,7 +12,9 @@ import configkit
 import pytest
 
 from modbot.ops.settings import ConfigSettings, Secret
+from modbot.services.config import database as database_module
 from modbot.services.config import migrating, statements
+from modbot.services.config.database import Database
 
 _TEMPLATE = "modbot_template"
 _numbers = itertools.count(1)
@@ -87,3 +89,11 @@ async def empty_database_url(postgres: Callable[[str], str]) -> AsyncIterator[Se
 def config_settings(database_url: Secret) -> ConfigSettings:
     """Settings of a config service on a free port with short leases."""
     return configkit.settings_for(database_url)
+
+
+@pytest.fixture
+async def database(database_url: Secret) -> AsyncIterator[Database]:
+    """The pool of one config replica."""
+    pool = await database_module.open_pool(database_url, statements.load())
+    yield pool
+    await pool.close()

@@ -42,13 +42,15 @@ class Pod(Message, frozen=True, kw_only=True):
 class Shard(Message, frozen=True, kw_only=True):
     """Who owns a shard. `epoch` grows by one at every grant and is 0 before the first; no owner means nobody serves it now.
 
-    A grant with epoch 1 is the first ever: the owner may start empty. With a higher epoch a file or a replica is expected (I8).
+    In a grant, `served` says that an owner has reported on the shard before: its file or a replica is expected, and the new owner
+    never starts empty (I8).
     """
 
     shard_id: ShardId
     epoch: Epoch
     owner: PodId | None = None
     incarnation: Incarnation | None = None
+    served: bool = False
 
 
 class Table(Message, frozen=True, kw_only=True, tag="table"):

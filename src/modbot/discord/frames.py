@@ -27,7 +27,7 @@ from typing import Any, Final
 
 import msgspec
 
-from modbot.discord.events import TYPES
+from modbot.discord.events import TYPES, Resumed
 from modbot.discord.objects import Object
 from modbot.discord.transports import Compression, FrameError, inflator
 from modbot.domain.errors import InvalidInputError
@@ -151,6 +151,8 @@ class FrameReader:
         decoder = self._decoders.get(name)
         if decoder is None:
             return Dropped(seq)
+        if name == "RESUMED":  # says nothing but its name; whatever its body is, the replay is over
+            return Dispatch(seq, name, Resumed(), body)
         try:
             if self._guilds is not None and not self._of_interest(name, body, self._guilds):
                 return Dropped(seq)

@@ -12,20 +12,22 @@ import msgspec
 
 from modbot.discord import routes
 from modbot.discord.objects import Channel, Message
-from modbot.discord.rest import Upload
-from modbot.domain.ids import ChannelId, GuildId, MessageId, UserId, first_snowflake_at
+from modbot.discord.rest import File
+from modbot.domain.ids import ChannelId, GuildId, InteractionId, MessageId, UserId, first_snowflake_at
+from modbot.ops.settings import Secret
 from modbot.shard.effects import Call, Repeat, Run
 
 UNKNOWN_MESSAGE = 10008
 UNKNOWN_MEMBER = 10007
 UNKNOWN_CHANNEL = 10003
+ALREADY_ACKNOWLEDGED = 40060
 _PUBLIC_THREAD = 11
 _WEEK = 10080  # minutes
 _CLOCK_SLACK = timedelta(seconds=30)
 
 
 def send_message(
-    channel_id: ChannelId, body: dict[str, Any], *, files: tuple[Upload, ...] = (), needs: str = "Send Messages"
+    channel_id: ChannelId, body: dict[str, Any], *, files: tuple[File, ...] = (), needs: str = "Send Messages"
 ) -> Call:
     """Create a message; once, whatever happens."""
 
@@ -33,7 +35,7 @@ def send_message(
         return await _find_own_message(run, channel_id, body, started_at)
 
     return Call(
-        routes.create_message(channel_id),
+        routes.create_message(channel_id, nonce=True),
         json=body,
         repeat=Repeat.NONCE,
         keep=("id", "channel_id"),
@@ -86,12 +88,13 @@ def ban(guild_id: GuildId, user_id: UserId, *, reason: str, delete_seconds: int 
 def time_out(guild_id: GuildId, user_id: UserId, *, until: datetime | None, reason: str) -> Call:
     """Set a timeout that ends at `until` (at most 28 days ahead), or lift it with None."""
     body = {"communication_disabled_until": None if until is None else until.isoformat()}
-    return Call(routes.edit_member(guild_id, user_id), json=body, reason=reason, needs="Timeout Members")
+    return Call(routes.modify_member(guild_id, user_id), json=body, reason=reason, needs="Timeout Members")
 
 
-def edit_reply(application_id: int, token: str, body: dict[str, Any]) -> Call:
-    """Complete a deferred interaction."""
-    return Call(routes.edit_original_response(application_id, token), json=body)
+def respond(interaction_id: InteractionId, token: str, body: dict[str, Any]) -> Call:
+    """Give the first response to an interaction; one that is acknowledged already counts."""
+    route = routes.interaction_callback(interaction_id, Secret(token))
+    return Call(route, json=body, done_codes=frozenset({ALREADY_ACKNOWLEDGED}))
 
 
 async def _find_own_message(

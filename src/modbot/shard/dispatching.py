@@ -26,30 +26,31 @@ run of the model loses or doubles some.
 
 from __future__ import annotations
 
-import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-import structlog
-
-from modbot.discord.intake import Batch, Dispatch, SessionLost, SessionStarted
+from modbot.discord.frames import Dispatch, Unreadable
+from modbot.discord.intake import Batch, Hole, Item, SessionLost, SessionStarted
+from modbot.discord.interactions import Interaction
 from modbot.domain.ids import GuildId
-from modbot.ops import metrics, statements
+from modbot.domain.offsets import Offset
+from modbot.ops import statements
+from modbot.shard import dead_letters, interactions, snapshot
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
-_log = structlog.get_logger()
+_Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
     """What a committed batch did."""
 
-    seq: int | None
+    offset: Offset | None
     dispatches: int
     dead_letters: int
 
@@ -65,25 +66,49 @@ def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
         return _apply(tx, batch, registry, _run_carefully)
 
 
-def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Any) -> Applied:
+def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Applied:
+    session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
     handlers = registry.handlers
     for item in batch.items:
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
-            tx.cause = f"{batch.session_id}/{item.seq}"
+            tx.cause = f"{session}/{item.seq}"
+            if isinstance(item.data, Interaction):
+                interactions.apply_from_gateway(tx, item.data, registry)
             for name, handler in handlers.get(item.name, ()):
                 dead += run(tx, item, name, handler)
-        elif isinstance(item, SessionStarted):
-            tx.execute(_SQL["store_session"], (item.session_id, item.resume_url, item.seq))
+        else:
+            session = item.offset.session_id if isinstance(item, SessionStarted) else session
+            _follow_session(tx, item)
+    _store_offset(tx, batch.offset)
+    return Applied(batch.offset, dispatches, dead)
+
+
+def _store_offset(tx: Transaction, offset: Offset | None) -> None:
+    if offset is None:
+        tx.execute(_SQL["forget_session"])
+    else:
+        tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq))
+
+
+def _follow_session(tx: Transaction, item: Item) -> None:
+    tx.guild_id, tx.cause = GuildId(0), "session"
+    match item:
+        case SessionStarted(ready=ready):
+            tx.execute(_SQL["store_bot"], (ready.user.id,))
+            snapshot.mark_absent(tx, (guild.id for guild in ready.guilds))
             tx.execute(_SQL["close_gaps"], (tx.now_ms,))
-        elif isinstance(item, SessionLost):
-            tx.execute(_SQL["open_gap"], (item.reason, tx.now_ms))
-            tx.execute(_SQL["forget_session"])
-    if batch.last_seq is not None:
-        tx.execute(_SQL["store_seq"], (batch.last_seq,))
-    return Applied(batch.last_seq, dispatches, dead)
+        case SessionLost(reason=reason, last=last):
+            tx.execute(_SQL["open_gap"], (last.session_id, last.seq, reason, tx.now_ms))
+        case Hole(after=after, before=before):
+            reason = f"dispatches {after + 1} to {before - 1} never came"
+            tx.execute(_SQL["record_hole"], (tx.cause, after, reason, tx.now_ms))
+        case Unreadable(seq=seq, name=name, reason=reason):
+            tx.execute(_SQL["insert_dead_letter"], (0, f"session/{seq}", f"decode {name}", reason, None, tx.now_ms))
+        case _:
+            pass
 
 
 def _run(tx: Transaction, item: Dispatch, _name: str, handler: EventHandler) -> int:
@@ -98,18 +123,9 @@ def _run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHan
     except FILE_ERRORS:
         raise
     except Exception as error:  # noqa: BLE001 - recorded in the same transaction as the seq
-        bury(tx, handler=name, error=error, payload=item.data)
+        dead_letters.bury(tx, handler=name, error=error, payload=item.data)
         return 1
     return 0
-
-
-def bury(tx: Transaction, *, handler: str, error: Exception, payload: Any) -> None:
-    """Record what a handler could not do, and say so."""
-    where = "".join(traceback.format_exception(error, limit=-4))
-    text = None if payload is None else msgspec.json.encode(payload).decode()
-    tx.execute(_SQL["insert_dead_letter"], (tx.guild_id, tx.cause, handler, where, text, tx.now_ms))
-    metrics.DEAD_LETTERS.labels(handler).inc()
-    _log.error("handler_failed", handler=handler, cause=tx.cause, guild_id=tx.guild_id, error=type(error).__name__)
 
 
 def guild_of(data: Any) -> GuildId:

@@ -33,15 +33,21 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from modbot.discord.rest import RejectedError, RestClient, Upload
+from modbot.discord import routes
+from modbot.discord.rest import File, RestClient
+from modbot.discord.rest_errors import RestError
 from modbot.discord.routes import Route
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import GuildId
 from modbot.ops import statements
+from modbot.ops.settings import Secret
+from modbot.shard.registry import Registry
 from modbot.shard.transaction import PendingEffect, Transaction, from_ms
 
 _SQL = statements.load("modbot.shard")
 _T = TypeVar("_T")
+TOKEN_LIFE = timedelta(minutes=15)
+_NOBODY_WAITS = frozenset({10008, 10015, 10062, 50027})  # the message was dismissed or the token has expired
 _NONCE_HOLDS = timedelta(minutes=2)  # Discord says "a few minutes"
 _NONCE_LENGTH = 25
 
@@ -71,7 +77,7 @@ class Call:
     done_codes: frozenset[int] = frozenset()
     needs: str = ""
     read_back: Callable[[Run, datetime], Awaitable[dict[str, Any] | None]] | None = None
-    files: tuple[Upload, ...] = ()
+    files: tuple[File, ...] = ()
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -124,6 +130,7 @@ class Run:
     """One execution of an effect."""
 
     effect: PendingEffect
+    registry: Registry
     journal: Journal
     rest: RestClient
     application_id: int
@@ -164,9 +171,27 @@ class Run:
                 return await self._finish(step, "done", Result(_kept(call, found), already=True))
         return await self._send(step, call)
 
+    def did(self, step: str) -> bool:
+        """Tell whether an earlier run finished this step."""
+        known = self._steps.get(step)
+        return known is not None and known.state == "done"
+
+    async def reply(self, step: str, data: dict[str, Any]) -> None:
+        """Complete the interaction behind this effect, while its token lives; without one there is nobody to tell."""
+        token = self.effect.reply_token
+        if token is None or self.now() - self.asked_at > TOKEN_LIFE:
+            return
+        route = routes.edit_original(self.application_id, Secret(token))
+        await self.request(step, Call(route, json=data, done_codes=_NOBODY_WAITS))
+
     async def fetch(self, route: Route, *, params: dict[str, str] | None = None) -> bytes:
-        """Read something from Discord now; reading is not journaled."""
-        return (await self.rest.request(route, params=params, repeatable=True)).body
+        """Read something from Discord now; reading is not journaled. Raises `RefusedError` when Discord says no."""
+        try:
+            return (await self.rest.request(route, params=params)).body
+        except RestError as error:
+            if error.retry:
+                raise
+            raise RefusedError(str(error), discord_code=error.discord_code, needs="View Channel") from error
 
     async def commit(self, step: str, work: Callable[[Transaction], _T]) -> _T | None:
         """Change rows exactly once, together with the journal entry; None when an earlier run did it."""
@@ -203,14 +228,10 @@ class Run:
         if call.repeat is Repeat.NONCE:
             body = {**body, "nonce": self.nonce(step), "enforce_nonce": True}
         try:
-            answer = await self.rest.request(
-                call.route,
-                json=body,
-                reason=call.reason,
-                files=call.files,
-                repeatable=call.repeat is not Repeat.READ_BACK,
-            )
-        except RejectedError as error:
+            answer = await self.rest.request(call.route, json=body, reason=call.reason, files=call.files)
+        except RestError as error:
+            if error.retry:
+                raise
             if error.discord_code in call.done_codes:
                 return await self._finish(step, "done", Result(already=True))
             refusal = {"message": str(error), "discord_code": error.discord_code, "needs": call.needs}

@@ -27,8 +27,9 @@ from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.domain.ids import Epoch, GuildId, ShardId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import database, dispatching, failing, interactions, migrations
+from modbot.shard import database, dead_letters, dispatching, failing, interactions, migrations
 from modbot.shard.dispatching import Applied
+from modbot.shard.effects import TOKEN_LIFE
 from modbot.shard.registry import Registry
 from modbot.shard.runner import Runner
 from modbot.shard.transaction import PendingEffect, Transaction, from_ms, to_ms
@@ -86,6 +87,7 @@ class Engine:
         self._file = file
         self._offset = offset
         self._timers_changed = asyncio.Event()
+        self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.runner = Runner(
             registry=tools.registry,
             journal=self,
@@ -129,12 +131,8 @@ class Engine:
 
     async def apply(self, batch: Batch) -> Applied:
         """Commit a batch of dispatches together with its seq. Raises what kept the batch from being committed."""
-
-        def work(tx: Transaction) -> tuple[Applied, Offset | None]:
-            applied = dispatching.apply_batch(tx, batch, self._tools.registry)
-            return applied, _read_offset(tx)
-
-        applied, self._offset = await self.commit(work)
+        applied = await self.commit(lambda tx: dispatching.apply_batch(tx, batch, self._tools.registry))
+        self._offset = applied.offset
         return applied
 
     async def interact(self, interaction: Interaction, *, deferred: bool, durable: bool) -> bytes:
@@ -148,8 +146,17 @@ class Engine:
         )
 
     async def commit(self, work: Callable[[Transaction], _T], *, durable: bool = False) -> _T:
-        """Run work in a write transaction of this shard."""
-        return await self._tools.writer.submit(self._file, work, durable=durable)
+        """Run work in a write transaction of this shard.
+
+        When the file cannot be written, or somebody newer owns the shard, `broken` is set: the pod closes this engine and opens
+        the file again, from the committed offset, or lets go of the shard.
+        """
+        try:
+            return await self._tools.writer.submit(self._file, work, durable=durable)
+        except (*FILE_ERRORS, StaleEpochError) as error:
+            if not self.broken.done():
+                self.broken.set_result(error)
+            raise
 
     async def counts(self) -> Counts:
         """Count what the file holds."""
@@ -201,7 +208,7 @@ class Engine:
             except FILE_ERRORS:
                 raise
             except Exception as error:  # noqa: BLE001 - kept as a dead letter, like that of an event
-                dispatching.bury(tx, handler=name, error=error, payload=None)
+                dead_letters.bury(tx, handler=name, error=error, payload=None)
         next_due: int | None = tx.value(_SQL["next_timer"])
         return next_due
 
@@ -211,7 +218,7 @@ class Engine:
             await asyncio.sleep(_HOUSEKEEPING.total_seconds())
 
     async def _explain_failure(self, effect: PendingEffect, code: str, error: ModbotError | None) -> None:
-        expired = self._tools.now() - from_ms(effect.created_at) > interactions.TOKEN_LIFE
+        expired = self._tools.now() - from_ms(effect.created_at) > TOKEN_LIFE
         if effect.reply_token is None or expired or effect.name == interactions.complete.name:
             return
         text = failing.sentence(error, reference=f"{code}-{effect.effect_id}")
@@ -249,15 +256,10 @@ def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offs
     return _offset(row[2], row[3], row[4])
 
 
-def _read_offset(tx: Transaction) -> Offset | None:
-    row = tx.one(_SQL["read_shard"])
-    return None if row is None else _offset(row[2], row[3], row[4])
-
-
 def _offset(session_id: str | None, resume_url: str | None, seq: int | None) -> Offset | None:
     if session_id is None or resume_url is None or seq is None:
         return None
-    return Offset(session_id, resume_url, seq)
+    return Offset(session_id=session_id, resume_url=resume_url, seq=seq)
 
 
 def _forget_old(tx: Transaction) -> None:

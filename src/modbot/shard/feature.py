@@ -75,6 +75,24 @@ class Option:
     required: bool = False
 
 
+class ButtonStyle(IntEnum):
+    """Discord's button colours."""
+
+    BLURPLE = 1
+    GREY = 2
+    GREEN = 3
+    RED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A button that stands at the top of every user thread; its custom id carries the user's id."""
+
+    label: str
+    style: ButtonStyle
+    row: int
+
+
 EventHandler = Callable[["Transaction", Any], None]
 InteractionHandler = Callable[["Transaction", "Interaction"], "Response"]
 
@@ -110,6 +128,7 @@ class Component:
     modal: Callable[[Interaction], Modal] | None = None
     anonymous: bool = False
     is_form: bool = False
+    control: Control | None = None
 
     def custom_id(self, *parts: object) -> str:
         """Build the custom id that finds this component again, at most 100 characters."""
@@ -203,15 +222,24 @@ class Feature:
         access: Access,
         defers: Deferral,
         modal: Callable[[Interaction], Modal] | None = None,
+        control: Control | None = None,
     ) -> Callable[[InteractionHandler], Component]:
         """Declare a button or select menu; the decorated name becomes the `Component` whose `custom_id` goes into messages."""
-        return self._component(name, access=access, defers=defers, modal=modal, anonymous=False, is_form=False)
+
+        def declare(handler: InteractionHandler) -> Component:
+            return self._add(Component(self._prefix(name), access, defers, handler, modal, control=control))
+
+        return declare
 
     def form(
         self, name: str, *, access: Access, defers: Deferral, anonymous: bool = False
     ) -> Callable[[InteractionHandler], Component]:
         """Declare what happens when a modal is sent."""
-        return self._component(name, access=access, defers=defers, modal=None, anonymous=anonymous, is_form=True)
+
+        def declare(handler: InteractionHandler) -> Component:
+            return self._add(Component(self._prefix(name), access, defers, handler, anonymous=anonymous, is_form=True))
+
+        return declare
 
     def timer(self, handler: Callable[[Transaction, _A], None]) -> TimerKind[_A]:
         """Declare a timer; the decorated name becomes the `TimerKind` to give to `Transaction.timer`."""
@@ -225,23 +253,12 @@ class Feature:
         self.effects.append(kind)
         return kind
 
-    def _component(
-        self,
-        name: str,
-        *,
-        access: Access,
-        defers: Deferral,
-        modal: Callable[[Interaction], Modal] | None,
-        anonymous: bool,
-        is_form: bool,
-    ) -> Callable[[InteractionHandler], Component]:
-        def declare(handler: InteractionHandler) -> Component:
-            prefix = f"{self.name}{_SEPARATOR}{name}"
-            component = Component(prefix, access, defers, handler, modal, anonymous, is_form)
-            self.components.append(component)
-            return component
+    def _add(self, component: Component) -> Component:
+        self.components.append(component)
+        return component
 
-        return declare
+    def _prefix(self, name: str) -> str:
+        return f"{self.name}{_SEPARATOR}{name}"
 
     def _named(self, function: Callable[..., Any]) -> str:
         return f"{self.name}.{function.__name__}"

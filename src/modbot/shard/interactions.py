@@ -15,10 +15,10 @@ import msgspec
 
 from modbot.discord.interactions import Interaction, InteractionType
 from modbot.domain.errors import InvalidInputError
-from modbot.domain.ids import GuildId
+from modbot.domain.ids import GuildId, InteractionId
 from modbot.domain.permissions import Permission
 from modbot.ops import metrics, statements
-from modbot.shard import calls, dispatching, guild_settings, responses
+from modbot.shard import calls, dead_letters, guild_settings, responses
 from modbot.shard.effects import Run, UserError
 from modbot.shard.feature import Access, Command, CommandKind, Component, Feature, custom_id_prefix
 from modbot.shard.registry import Registry
@@ -27,7 +27,7 @@ from modbot.shard.transaction import PendingEffect, Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
-TOKEN_LIFE = timedelta(minutes=15)
+_FIRST_RESPONSE_LIFE = timedelta(seconds=3)
 feature = Feature("interactions")
 
 
@@ -37,13 +37,26 @@ class Completion(msgspec.Struct, frozen=True):
     data: str
 
 
+class FirstResponse(msgspec.Struct, frozen=True):
+    """The first response of an interaction, as JSON."""
+
+    interaction_id: InteractionId
+    response: str
+
+
 @feature.effect
 async def complete(run: Run, args: Completion) -> None:
     """Send the answer of an interaction whose deferral Discord has already."""
+    await run.reply("complete", msgspec.json.decode(args.data))
+
+
+@feature.effect
+async def respond(run: Run, args: FirstResponse) -> None:
+    """Give the first response of an interaction that came over the gateway; after three seconds nobody waits for it."""
     token = run.effect.reply_token
-    if token is None or run.now() - run.asked_at > TOKEN_LIFE:
+    if token is None or run.now() - run.asked_at > _FIRST_RESPONSE_LIFE:
         return
-    await run.request("complete", calls.edit_reply(run.application_id, token, msgspec.json.decode(args.data)))
+    await run.request("respond", calls.respond(args.interaction_id, token, msgspec.json.decode(args.response)))
 
 
 def find(registry: Registry, interaction: Interaction) -> Command | Component | None:
@@ -82,6 +95,15 @@ def apply(tx: Transaction, interaction: Interaction, registry: Registry, *, defe
     return encoded
 
 
+def apply_from_gateway(tx: Transaction, interaction: Interaction, registry: Registry) -> None:
+    """Apply an interaction that came as a dispatch; its first response is given by an effect through Discord's callback."""
+    if find(registry, interaction) is None:
+        return
+    response = apply(tx, interaction, registry, deferred=False)
+    args = FirstResponse(interaction.id, response.decode())
+    tx.effect(respond, args, key=f"interaction/{interaction.id}", reply_token=interaction.token)
+
+
 def is_moderator(tx: Transaction, interaction: Interaction) -> bool:
     """Tell whether the invoker holds the moderator role or Administrator in this guild."""
     member = interaction.member
@@ -105,7 +127,7 @@ def _handle(tx: Transaction, interaction: Interaction, declared: Command | Compo
         return Reply(str(error))
     except Exception as error:  # noqa: BLE001 - recorded as a dead letter; the person gets a sentence with its id
         name = declared.name if isinstance(declared, Command) else declared.prefix
-        dispatching.bury(tx, handler=name, error=error, payload=None)
+        dead_letters.bury(tx, handler=name, error=error, payload=None)
         return Reply(
             f"Something went wrong on my side, and it is recorded as `{interaction.id}`. Please try again later."
         )

@@ -14,13 +14,15 @@ UPDATE shard SET epoch = ?1 WHERE id = 1 AND epoch <= ?1
 -- Compared in every write transaction (I2).
 SELECT epoch FROM shard WHERE id = 1
 
--- name: store_seq
--- The offset rule: in the same transaction as the effects of the event (I3).
-UPDATE shard SET seq = ? WHERE id = 1
+-- name: read_session
+SELECT session_id FROM shard WHERE id = 1
 
--- name: store_session
--- A new gateway session begins.
+-- name: store_offset
+-- The offset rule: in the same transaction as the effects of the events (I3).
 UPDATE shard SET session_id = ?, resume_url = ?, seq = ? WHERE id = 1
+
+-- name: store_bot
+UPDATE shard SET bot_id = ? WHERE id = 1
 
 -- name: forget_session
 -- Discord has refused the session; there is nothing to resume.
@@ -108,8 +110,10 @@ INSERT INTO dead_letters (guild_id, cause, handler, error, payload, failed_at) V
 UPDATE dead_letters SET payload = NULL WHERE payload IS NOT NULL AND failed_at < ?
 
 -- name: open_gap
-INSERT INTO gaps (session_id, last_seq, reason, began_at)
-SELECT session_id, seq, ?1, ?2 FROM shard WHERE id = 1 AND session_id IS NOT NULL
+INSERT INTO gaps (session_id, last_seq, reason, began_at) VALUES (?, ?, ?, ?)
+
+-- name: record_hole
+INSERT INTO gaps (session_id, last_seq, reason, began_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?4)
 
 -- name: close_gaps
 UPDATE gaps SET ended_at = ? WHERE ended_at IS NULL

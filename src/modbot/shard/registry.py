@@ -31,6 +31,11 @@ class Registry:
         for feature in features:
             self._add(feature)
 
+    @property
+    def controls(self) -> list[Component]:
+        """Return the buttons that stand at the top of every user thread."""
+        return [component for component in self.components.values() if component.control is not None]
+
     def _add(self, feature: Feature) -> None:
         self.series.append(feature.migrations())
         for event, handler in feature.events:

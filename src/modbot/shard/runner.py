@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 import structlog
 
-from modbot.discord.rest import FencedError, RestClient
+from modbot.discord.rest import RestClient
+from modbot.discord.rest_errors import FencedError
 from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.ops import metrics, statements
 from modbot.shard.effects import Journal, Run
@@ -124,7 +125,7 @@ class Runner:
 
     async def _run(self, effect: PendingEffect) -> None:
         kind = self._registry.effects[effect.name]
-        run = Run(effect, self._journal, self._rest, self._application_id, self._now)
+        run = Run(effect, self._registry, self._journal, self._rest, self._application_id, self._now)
         await run.load()
         await kind.body(run, msgspec.json.decode(effect.args, type=kind.args_type))
         await self._settle("done", effect, None)

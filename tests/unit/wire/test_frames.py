@@ -142,6 +142,11 @@ def test_any_bytes_give_a_frame_or_a_frame_error(noise):
         assert isinstance(found, Dispatch | Dropped | Control | Unreadable)
 
 
-@pytest.mark.parametrize("name", sorted(TYPES))
+@pytest.mark.parametrize("body", [None, {}, {"_trace": ["x"]}, []])
+def test_the_end_of_a_replay_needs_no_body(body):
+    assert reader().read(frame("RESUMED", body)).name == "RESUMED"
+
+
+@pytest.mark.parametrize("name", sorted(TYPES.keys() - {"RESUMED"}))
 def test_every_event_type_reads_a_body_of_the_wrong_shape_as_unreadable(name):
     assert isinstance(reader(name).read(frame(name, [1, 2])), Unreadable)

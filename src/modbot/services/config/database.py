@@ -84,9 +84,14 @@ class Database:
 
 @contextlib.contextmanager
 def translated() -> Any:
-    """Turn PostgreSQL's errors into ours: values that it cannot store are the caller's fault, everything else is an outage."""
+    """Turn PostgreSQL's errors into ours: values that it cannot store are the caller's fault, everything else is an outage.
+
+    A violated constraint is neither: it means that a decision of ours is wrong, so it passes through and ends what it happened in.
+    """
     try:
         yield
+    except asyncpg.IntegrityConstraintViolationError:
+        raise
     except _REFUSED as error:
         raise InvalidInputError(f"A value cannot be stored: {type(error).__name__}.") from error
     except _DOWN as error:

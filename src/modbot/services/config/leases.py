@@ -158,4 +158,5 @@ def shard(row: Any) -> protocol.Shard:
         epoch=Epoch(row["epoch"]),
         owner=None if row["owner"] is None else PodId(row["owner"]),
         incarnation=None if row["incarnation"] is None else Incarnation(str(row["incarnation"])),
+        served=row["served"],
     )

@@ -100,8 +100,10 @@ SELECT coalesce(sum(count), 0)::bigint FROM invalid_requests
 WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 
 -- name: owned
--- The shards of this incarnation.
-SELECT shard_id, epoch, owner, incarnation FROM shards WHERE owner = $1 AND incarnation = $2 ORDER BY number
+-- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8).
+SELECT shard_id, epoch, owner, incarnation,
+       EXISTS (SELECT 1 FROM shard_load AS l WHERE l.shard_id = shards.shard_id) AS served
+FROM shards WHERE owner = $1 AND incarnation = $2 ORDER BY number
 
 -- name: leave
 -- The current, living incarnation says goodbye; its lease ends now.
@@ -258,7 +260,7 @@ SELECT pod_id, incarnation, address, state FROM pods ORDER BY pod_id
 
 -- name: all_shards
 -- Every shard as members see it.
-SELECT shard_id, epoch, owner, incarnation FROM shards ORDER BY number
+SELECT shard_id, epoch, owner, incarnation, false AS served FROM shards ORDER BY number
 
 -- name: pods_health
 -- Every pod with what remains of its lease.

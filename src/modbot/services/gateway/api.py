@@ -1,0 +1,166 @@
+"""The internal API of a gateway pod, for the http pods and for people who watch.
+
+`POST /shards/{shard_id}/interactions` is the hot way and goes straight through ASGI; the rest is Starlette. Every call but the probes
+and the metrics carries the internal token. An epoch that is not this owner's gets 409, a shard that is not served here 421, with the
+owner's address when it is known (I2, third door).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+import structlog
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from modbot.discord import interactions
+from modbot.domain.errors import (
+    InvalidInputError,
+    ModbotError,
+    NotOwnerError,
+    StaleEpochError,
+    UnauthorizedError,
+    UnavailableError,
+)
+from modbot.domain.ids import ShardId
+from modbot.ops import metrics
+from modbot.services.gateway.pod import GatewayPod
+from modbot.services.gateway.serving import ServedShard
+
+_log = structlog.get_logger()
+_LARGEST_BODY = 1_000_000
+_JSON = b"application/json"
+_PROBLEM = b"application/problem+json"
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, pod: GatewayPod) -> None:
+        self._pod = pod
+        self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
+        self._others = Starlette(
+            routes=[
+                Route("/health", self._health),
+                Route("/ready", self._ready),
+                Route("/metrics", self._metrics),
+                Route("/shards", self._shards),
+            ]
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        posted = scope["type"] == "http" and scope["method"] == "POST"
+        parts: list[str] = scope["path"].split("/") if posted else []
+        if len(parts) == 4 and parts[1] == "shards" and parts[3] == "interactions":
+            await self._interaction(ShardId(parts[2]), scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+    async def _interaction(self, shard_id: ShardId, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            headers = dict(scope["headers"])
+            self._authorize(headers.get(b"authorization", b""))
+            served = self._served(shard_id, headers.get(b"x-modbot-epoch", b""))
+            journaled = headers.get(b"x-modbot-journaled") == b"1"
+            body = await self._apply(served, await _read(receive), journaled=journaled)
+        except ModbotError as error:
+            await _answer(send, error.status, _PROBLEM, _problem(error))
+        except Exception:  # noqa: BLE001 - the http pod gets a clear 500 and Discord its deferral
+            _log.error("interaction_failed", shard=shard_id, exc_info=True)
+            await _answer(send, 500, _PROBLEM, _problem(ModbotError("This pod failed; its log says why.")))
+        else:
+            await _answer(send, 200, _JSON, body)
+
+    async def _apply(self, served: ServedShard, body: bytes, *, journaled: bool) -> bytes:
+        interaction = interactions.decode(body)
+        engine, inbox = served.engine, served.inbox
+        if engine is None or inbox is None:
+            raise UnavailableError(f"Shard {served.shard_id} is not open yet.")
+        response = await engine.interact(interaction, deferred=False, durable=not journaled)
+        if journaled:
+            inbox.applied(interaction.id)
+        return response
+
+    def _authorize(self, given: bytes) -> None:
+        if not hmac.compare_digest(given, self._expected):
+            raise UnauthorizedError("The internal token is missing or wrong.")
+
+    def _served(self, shard_id: ShardId, epoch: bytes) -> ServedShard:
+        served = self._pod.shards.get(shard_id)
+        if not epoch.isdigit():
+            raise InvalidInputError("The header X-Modbot-Epoch is missing or not a number.")
+        if served is None:
+            raise NotOwnerError(f"Shard {shard_id} is not served here.")
+        if served.epoch != int(epoch):
+            raise StaleEpochError(f"Shard {shard_id} is served here under epoch {served.epoch}, not {int(epoch)}.")
+        return served
+
+    async def _health(self, _request: Request) -> Response:
+        return Response("alive\n", media_type="text/plain")
+
+    async def _ready(self, _request: Request) -> Response:
+        ready = self._pod.ready
+        return Response("ready\n" if ready else "no lease yet\n", 200 if ready else 503, media_type="text/plain")
+
+    async def _metrics(self, _request: Request) -> Response:
+        return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+    async def _shards(self, request: Request) -> Response:
+        try:
+            self._authorize(request.headers.get("authorization", "").encode())
+        except UnauthorizedError as error:
+            return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+        rows = [_row(served) for served in self._pod.shards.values()]
+        return Response(msgspec.json.encode(rows), media_type="application/json")
+
+
+def _row(served: ServedShard) -> dict[str, Any]:
+    engine = served.engine
+    return {
+        "shard_id": served.shard_id,
+        "epoch": served.epoch,
+        "open": engine is not None,
+        "seq": engine.offset.seq if engine is not None and engine.offset is not None else None,
+        "problem": served.problem,
+    }
+
+
+def _problem(error: ModbotError) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": "about:blank",
+            "title": error.code.replace("_", " "),
+            "status": error.status,
+            "detail": str(error),
+            "code": error.code,
+            "hint": error.hint,
+            "retry": error.retry,
+        }
+    )
+
+
+async def _read(receive: Receive) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > _LARGEST_BODY:
+            raise InvalidInputError("The interaction is larger than 1 MB.")
+    return body
+
+
+async def _answer(send: Send, status: int, kind: bytes, body: bytes) -> None:
+    length = str(len(body)).encode()
+    headers = [(b"content-type", kind), (b"content-length", length)]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

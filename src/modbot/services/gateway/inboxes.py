@@ -1,0 +1,110 @@
+"""The inbox of one shard, as its owner sees it.
+
+The http pods append every interaction to the inbox before it is forwarded. What was forwarded and applied is acknowledged here, after
+a durable commit, so that PostgreSQL can forget it. What nobody applied (its owner died, or Discord has been given the deferral) is
+applied from here. The interaction's id makes both ways the same one: whoever comes second finds it done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from modbot.cluster import protocol
+from modbot.discord import interactions
+from modbot.domain.errors import InvalidInputError, ModbotError, StaleEpochError
+from modbot.domain.ids import InteractionId
+from modbot.services.gateway.surroundings import Surroundings
+from modbot.shard.engine import Engine
+
+_log = structlog.get_logger()
+_LOOK_EVERY = 15.0
+_ACKNOWLEDGE_EVERY = 1.0
+_PAGE = 500
+
+
+class Inbox:
+    """Applies and acknowledges the entries of one shard; `run` it in a task."""
+
+    def __init__(self, surroundings: Surroundings, engine: Engine) -> None:
+        self._surroundings = surroundings
+        self._engine = engine
+        self._applied: list[InteractionId] = []
+        self._noticed = asyncio.Event()
+        self._noticed.set()
+
+    def notice(self) -> None:
+        """Deferred entries wait: look now."""
+        self._noticed.set()
+
+    def applied(self, interaction_id: InteractionId) -> None:
+        """An entry was applied on the direct way; acknowledge it soon."""
+        self._applied.append(interaction_id)
+
+    async def run(self) -> None:
+        """Look and acknowledge until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._look())
+            group.create_task(self._acknowledge())
+
+    async def _look(self) -> None:
+        while True:
+            self._noticed.clear()
+            try:
+                await self._apply_waiting()
+            except StaleEpochError:
+                self._surroundings.lease.renew_soon()
+            except ModbotError as error:
+                _log.warning("inbox_not_read", shard=self._engine.shard_id, code=error.code)
+            try:
+                await asyncio.wait_for(self._noticed.wait(), _LOOK_EVERY)
+            except TimeoutError:
+                continue
+
+    async def _apply_waiting(self) -> None:
+        while True:
+            entries = await self._surroundings.config.read_inbox(
+                self._engine.shard_id,
+                pod_id=self._surroundings.pod_id,
+                incarnation=self._surroundings.incarnation,
+                epoch=self._engine.epoch,
+            )
+            for entry in entries:
+                await self._apply(entry)
+            if len(entries) < _PAGE:
+                return
+            await self._flush()
+
+    async def _apply(self, entry: protocol.InboxEntry) -> None:
+        try:
+            interaction = interactions.decode(entry.payload.encode())
+            await self._engine.interact(interaction, deferred=entry.deferred, durable=False)
+        except InvalidInputError as error:
+            _log.error("inbox_entry_refused", interaction_id=entry.interaction_id, error=str(error))
+        self._applied.append(entry.interaction_id)
+
+    async def _acknowledge(self) -> None:
+        while True:
+            await asyncio.sleep(_ACKNOWLEDGE_EVERY)
+            try:
+                await self._flush()
+            except StaleEpochError:
+                self._surroundings.lease.renew_soon()
+            except ModbotError as error:
+                _log.warning("inbox_not_acknowledged", shard=self._engine.shard_id, code=error.code)
+
+    async def _flush(self) -> None:
+        """Make what was applied durable, then let PostgreSQL forget it."""
+        batch = self._applied[:5000]
+        if not batch:
+            return
+        await self._engine.commit(lambda _tx: None, durable=True)
+        await self._surroundings.config.acknowledge_inbox(
+            self._engine.shard_id,
+            batch,
+            pod_id=self._surroundings.pod_id,
+            incarnation=self._surroundings.incarnation,
+            epoch=self._engine.epoch,
+        )
+        del self._applied[: len(batch)]

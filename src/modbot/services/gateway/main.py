@@ -1,0 +1,54 @@
+"""`modbot gateway`: starts a gateway pod, serves until it is asked to stop, and stops in order.
+
+On SIGTERM or SIGINT the sessions close with 4000 (so that Discord keeps them), everything received is committed, the files are closed
+and the config service is told that the shards wait for this pod.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import structlog
+
+from modbot.domain.errors import ModbotError, SettingsError
+from modbot.ops import logs, serving
+from modbot.ops import settings as settings_module
+from modbot.ops.settings import GatewaySettings
+from modbot.services.gateway import pod as pods
+from modbot.services.gateway.api import Api
+
+_log = structlog.get_logger()
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Serve until SIGTERM, SIGINT or the end of this incarnation."""
+    async with pods.opened(settings) as pod, serving.http(Api(pod), settings.host, settings.port):
+        _log.info("gateway_started", pod=pod.pod_id, incarnation=pod.incarnation)
+        working = asyncio.create_task(pod.run())
+        with serving.stop_signal() as stop:
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait([working, waiting], return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+        if pod.ended.done():
+            await working
+            raise pod.ended.result()
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        await pod.leave()
+    _log.info("gateway_stopped")
+
+
+def main() -> int:
+    """Read the environment, serve, and return the exit code."""
+    try:
+        settings = settings_module.load(GatewaySettings, os.environ)
+        common = settings.common
+        secrets = [common.internal_token, settings.discord.token]
+        logs.configure(log_format=common.log_format, level=common.log_level, service="gateway", secrets=secrets)
+        asyncio.run(run(settings))
+    except ModbotError as error:
+        sys.stderr.write(f"{error}\n{error.hint}\n")
+        return 2 if isinstance(error, SettingsError) else 1
+    return 0

@@ -1,0 +1,34 @@
+"""What every shard of a pod shares: clients, clocks, the registry, who we are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from modbot.cluster.client import ConfigClient
+from modbot.cluster.leases import LeaseKeeper
+from modbot.discord.transports import Compression
+from modbot.domain.ids import Incarnation, PodId
+from modbot.ops.settings import Secret
+from modbot.services.gateway.permits import Permits
+from modbot.shard.engine import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Everything that a served shard needs and does not own."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    data_dir: Path
+    tools: Tools
+    http: aiohttp.ClientSession
+    config: ConfigClient
+    lease: LeaseKeeper
+    permits: Permits
+    token: Secret
+    compression: Compression
+    wanted: frozenset[str]
+    intents: int

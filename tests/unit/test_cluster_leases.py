@@ -1,0 +1,305 @@
+"""The lease keeper against a fake clock and a scripted config service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from modbot.cluster import leases, protocol
+from modbot.domain.errors import ModbotError, StaleEpochError, UnavailableError
+from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
+
+TTL = 6.0
+POD = PodId("gateway-0")
+ME = Incarnation("me")
+SHARD = ShardId("0-of-4")
+
+
+class FakeClock:
+    """Time that moves only when a test says so, waking sleepers in order."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        sleeper = (self.time + seconds, asyncio.Event())
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper[1].wait()
+        finally:
+            self._sleepers.remove(sleeper)
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass; whoever sleeps is woken at its moment."""
+        end = self.time + seconds
+        await settle()
+        while due := [sleeper for sleeper in self._sleepers if sleeper[0] <= end]:
+            self.time = max(self.time, min(at for at, _ in due))
+            for at, bell in due:
+                if at <= self.time:
+                    bell.set()
+            await settle()
+        self.time = end
+
+    async def jump(self, seconds: float) -> None:
+        """Let time pass at once, as a stopped process sees it; nobody ran meanwhile."""
+        self.time += seconds
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@dataclass
+class FakeService:
+    """Answers calls at once unless `held` is set; `answers` are consumed first, then a standard grant is given."""
+
+    clock: FakeClock
+    answers: list[protocol.Grant | ModbotError] = field(default_factory=list)
+    calls: list[tuple[str, float]] = field(default_factory=list)
+    requests: list[protocol.Message] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    down: ModbotError | None = None
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    async def register(self, pod_id: PodId, request: protocol.RegisterRequest, *, limit: float = 5.0) -> protocol.Grant:
+        return await self._answer("register", request)
+
+    async def renew(self, pod_id: PodId, request: protocol.RenewRequest, *, limit: float = 5.0) -> protocol.Grant:
+        return await self._answer("renew", request)
+
+    async def leave(self, pod_id: PodId, request: protocol.LeaveRequest) -> None:
+        self.calls.append(("leave", self.clock.now()))
+
+    async def _answer(self, name: str, request: protocol.Message) -> protocol.Grant:
+        self.calls.append((name, self.clock.now()))
+        self.requests.append(request)
+        await self.gate.wait()
+        if self.down is not None:
+            raise self.down
+        answer = self.answers.pop(0) if self.answers else grant()
+        if isinstance(answer, ModbotError):
+            raise answer
+        return answer
+
+
+def grant(*shards: tuple[str, int], rest: float = 10.0) -> protocol.Grant:
+    owned = [
+        protocol.Shard(shard_id=ShardId(name), epoch=Epoch(epoch), owner=POD, incarnation=ME) for name, epoch in shards
+    ]
+    return protocol.Grant(lease_seconds=TTL, shards=owned, shard_count=4, rest_per_second=rest, rest_open=True)
+
+
+@dataclass
+class Bench:
+    clock: FakeClock
+    service: FakeService
+    keeper: leases.LeaseKeeper
+    told: list[str]
+    lost_measurements: list[leases.Measurements]
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.keeper.run())
+        await settle()
+        try:
+            yield task
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+@pytest.fixture
+def bench() -> Bench:
+    clock = FakeClock()
+    service = FakeService(clock)
+    told: list[str] = []
+    lost: list[leases.Measurements] = []
+    hooks = leases.Hooks(
+        on_grant=lambda _grant: told.append("grant"),
+        on_lost=lambda: told.append("lost"),
+        on_dead=lambda _error: told.append("dead"),
+        measure=lambda: leases.Measurements(rest_demand=3.0, invalid_requests=2),
+        unreported=lost.append,
+    )
+    request = protocol.RegisterRequest(incarnation=ME, address="http://x", capacity=4)
+    return Bench(clock, service, leases.LeaseKeeper(service, POD, request, hooks=hooks, clock=clock), told, lost)
+
+
+async def test_there_is_no_lease_before_the_first_grant(bench: Bench) -> None:
+    assert not bench.keeper.valid_for(0)
+    bench.service.gate.clear()
+    async with bench.running():
+        assert not bench.keeper.valid_for(0)
+        bench.service.gate.set()
+        await settle()
+        assert bench.keeper.valid_for(TTL)
+        assert bench.told == ["grant"]
+    assert not bench.keeper.valid_for(0), "no lease without its keeper"
+
+
+async def test_renews_every_quarter_of_the_lease(bench: Bench) -> None:
+    async with bench.running():
+        await bench.clock.advance(TTL)
+    assert bench.service.calls == [
+        ("register", 1000.0),
+        ("renew", 1001.5),
+        ("renew", 1003.0),
+        ("renew", 1004.5),
+        ("renew", 1006.0),
+    ]
+
+
+async def test_the_lease_counts_from_before_the_request_was_sent(bench: Bench) -> None:
+    bench.service.gate.clear()
+    async with bench.running():
+        await bench.clock.advance(1.0)
+        bench.service.gate.set()
+        await settle()
+        assert bench.keeper.valid_for(TTL - 1.0)
+        assert not bench.keeper.valid_for(TTL - 0.9)
+
+
+async def test_an_outage_ends_in_lost_and_a_late_success_in_a_grant(bench: Bench) -> None:
+    async with bench.running():
+        bench.service.down = UnavailableError("away")
+        await bench.clock.advance(TTL - 0.2)
+        assert bench.keeper.valid_for(0.1)
+        assert not bench.keeper.valid_for(0.3)
+        assert bench.told == ["grant"]
+        await bench.clock.advance(0.4)
+        assert bench.told == ["grant", "lost"]
+        assert not bench.keeper.valid_for(0)
+        await bench.clock.advance(60)
+        assert bench.told == ["grant", "lost"], "told once"
+        bench.service.down = None
+        await bench.clock.advance(TTL / 4)
+        assert bench.told[:3] == ["grant", "lost", "grant"]
+        assert bench.keeper.valid_for(TTL / 2)
+
+
+async def test_retries_are_spread_and_never_slower_than_renewals(bench: Bench) -> None:
+    async with bench.running():
+        bench.service.down = UnavailableError("away")
+        await bench.clock.advance(60)
+    times = [at for name, at in bench.service.calls if name == "renew"]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert max(gaps) <= TTL / 4 + 1e-6
+    assert min(gaps) >= 0.05
+    assert len({round(gap, 6) for gap in gaps}) > len(gaps) / 2, "jitter"
+
+
+async def test_a_stall_voids_the_lease_before_anything_else_runs(bench: Bench) -> None:
+    async with bench.running():
+        await bench.clock.advance(0.5)
+        await bench.clock.jump(leases.STALL_LIMIT + 2 * leases.BEAT)
+        assert not bench.keeper.valid_for(0), "no task had a turn yet, the lease itself would last"
+        bench.service.gate.clear()
+        await bench.clock.advance(0)
+        assert bench.told == ["grant", "lost"]
+        assert not bench.keeper.valid_for(0)
+        bench.service.gate.set()
+        await settle()
+        assert bench.told == ["grant", "lost", "grant"]
+        assert bench.keeper.valid_for(TTL / 2)
+
+
+async def test_a_short_hiccup_is_no_stall(bench: Bench) -> None:
+    async with bench.running():
+        await bench.clock.advance(0.5)
+        await bench.clock.jump(leases.STALL_LIMIT - leases.BEAT)
+        assert bench.keeper.valid_for(1.0)
+        await bench.clock.advance(0)
+        assert "lost" not in bench.told
+
+
+async def test_a_renewal_sent_before_a_stall_does_not_restore_the_lease(bench: Bench) -> None:
+    async with bench.running():
+        bench.service.gate.clear()
+        await bench.clock.advance(TTL / 4)
+        assert bench.service.calls[-1][0] == "renew"
+        calls = len(bench.service.calls)
+        await bench.clock.jump(2.0)
+        bench.service.gate.set()
+        await settle()
+        assert bench.told == ["grant", "lost", "grant"]
+        assert len(bench.service.calls) == calls + 1, "the answer from before the stall was not believed"
+        assert bench.service.calls[-1][1] == bench.clock.now()
+
+
+async def test_a_refusal_ends_the_incarnation(bench: Bench) -> None:
+    async with bench.running() as task:
+        bench.service.answers = [StaleEpochError("ended")]
+        await bench.clock.advance(TTL / 4)
+        assert bench.told == ["grant", "dead"]
+        assert not bench.keeper.valid_for(0)
+        assert task.done()
+        await task
+
+
+async def test_the_watch_makes_it_renew_at_once(bench: Bench) -> None:
+    bench.service.answers = [grant((SHARD, 3))]
+    async with bench.running():
+        calls = len(bench.service.calls)
+        same = protocol.Shard(shard_id=SHARD, epoch=Epoch(3), owner=POD, incarnation=ME)
+        other = protocol.Shard(
+            shard_id=ShardId("1-of-4"), epoch=Epoch(9), owner=PodId("b"), incarnation=Incarnation("b")
+        )
+        old = protocol.Shard(shard_id=SHARD, epoch=Epoch(2), owner=PodId("b"), incarnation=Incarnation("b"))
+        bench.keeper.notice(protocol.Change(shards=[same, other, old]))
+        bench.keeper.notice(protocol.Tick())
+        await settle()
+        assert len(bench.service.calls) == calls, "nothing new about this pod"
+        gained = protocol.Shard(shard_id=ShardId("1-of-4"), epoch=Epoch(10), owner=POD, incarnation=ME)
+        for number, shard in enumerate((gained, protocol.Shard(shard_id=SHARD, epoch=Epoch(3))), start=1):
+            bench.service.answers = [grant((SHARD, 3))]
+            bench.keeper.notice(protocol.Change(shards=[shard]))
+            await settle()
+            assert len(bench.service.calls) == calls + number
+        ended = protocol.Pod(pod_id=POD, incarnation=ME, address="", state=protocol.PodState.LOST)
+        bench.keeper.notice(protocol.Change(pods=[ended]))
+        await settle()
+        assert len(bench.service.calls) == calls + 3
+
+
+async def test_what_could_not_be_reported_is_handed_back(bench: Bench) -> None:
+    async with bench.running():
+        bench.service.down = UnavailableError("away")
+        await bench.clock.advance(TTL / 4)
+    assert bench.lost_measurements[0] == leases.Measurements(rest_demand=3.0, invalid_requests=2)
+
+
+async def test_a_renewal_says_what_share_is_in_use(bench: Bench) -> None:
+    bench.service.answers = [grant(rest=45.0), grant(rest=15.0)]
+    async with bench.running():
+        await bench.clock.advance(TTL / 2)
+    renewals = [request for request in bench.service.requests if isinstance(request, protocol.RenewRequest)]
+    assert [renewal.rest_held for renewal in renewals] == [45.0, 15.0]
+
+
+async def test_leaving_gives_the_lease_up_first(bench: Bench) -> None:
+    async with bench.running():
+        pass
+    await bench.keeper.leave(keep=True)
+    assert bench.service.calls[-1][0] == "leave"
+    assert not bench.keeper.valid_for(0)
+
+
+async def test_the_system_clock_moves_forward() -> None:
+    clock = leases.SystemClock()
+    before = clock.now()
+    await clock.sleep(0.001)
+    assert clock.now() > before
