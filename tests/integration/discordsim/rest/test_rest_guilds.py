@@ -229,3 +229,13 @@ async def test_new_commands_are_limited_per_day(api):
     assert (await api.call("POST", path, {"name": "two", "description": "d"})).code == 30034
     api.clock.now += 86_401
     await api.ok("POST", path, {"name": "two", "description": "d"})
+
+
+async def test_a_member_is_changed_wholly_or_not_at_all(api):
+    user = api.place.member_ids[0]
+    until = dt.datetime.fromtimestamp(api.clock.now + 600, dt.UTC).isoformat()
+    bot_role = api.guild.members[api.app.id].roles[0]
+    body = {"nick": "x", "communication_disabled_until": until, "roles": [str(bot_role)]}
+    assert (await api.call("PATCH", guild(api, f"/members/{user}"), body)).code == 50028
+    member = api.guild.members[user]
+    assert (member.nick, member.communication_disabled_until) == (None, None)
