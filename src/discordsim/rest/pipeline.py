@@ -28,7 +28,8 @@ _PREFIX = re.compile(r"^/api(/v\d+)?(?=/)")
 _MAJOR = ("channel_id", "guild_id", "webhook_id", "token", "webhook_token")
 _BOUND_BY_TOKEN = re.compile(r"^/(interactions|webhooks)/\{\w+\}/\{\w+\}")
 _INVALID = frozenset({401, 403, 429})
-_VIA = "1.1 google"
+_VIA = "1.1 google"  # clients take a 429 without it for a ban by the proxy
+_JSON = "application/json"
 
 
 @dataclass(slots=True)
@@ -54,6 +55,8 @@ def middleware(rest: Rest) -> Middleware:
         passage = _begin(rest, request)
         response = await _pass(rest, passage, handler)
         response.headers.setdefault("Via", _VIA)
+        if response.content_type == _JSON:
+            response.headers["Content-Type"] = _JSON  # without a charset: client libraries compare the whole header
         _log(rest, passage, response.status)
         if passage.outcome is not Outcome.ANSWERED:
             cut(request)

@@ -72,6 +72,10 @@ def _leaves(error):
 
 # The description only knows replies; Discord's reference documents forwards (type 1) as well.
 _FORWARD = re.compile(r"^\$\.message_reference\b")
+# Where the description contradicts the reference, which all client libraries follow: bits go as text, descriptions are texts.
+_GAPS = re.compile(
+    r"^\$\S*(permissions|allow|deny): '\d+' is not of type 'integer'|^\$\.description: '.*' is not of type 'object'"
+)
 
 
 def _is_forward(value):
@@ -108,7 +112,11 @@ class Checker:
             )
 
     def _add(self, method, route, side, pointer, value):
-        problems = [one for one in _problems(pointer, value) if not (_is_forward(value) and _FORWARD.match(one))]
+        problems = [
+            one
+            for one in _problems(pointer, value)
+            if not (_is_forward(value) and _FORWARD.match(one)) and not (side == "request" and _GAPS.match(one))
+        ]
         self.deviations += [f"{method} {route} {side} {problem}" for problem in problems]
 
     @property

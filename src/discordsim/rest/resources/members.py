@@ -93,8 +93,15 @@ def _require_all(call: Call, wanted: MemberFields, user_id: int) -> None:
         own_name = name == "nick" and user_id == call.actor_id
         if getattr(wanted, name) is not UNSET and not own_name:
             access.require_in_guild(call.world, call.actor_id, guild, needed)
-    for role_id in forms.numbers(wanted.roles or [] if wanted.roles is not UNSET else []):
-        call.world.role(guild.id, role_id)
+    member = call.world.member(guild.id, user_id)
+    if wanted.communication_disabled_until is not UNSET or (wanted.nick is not UNSET and user_id != call.actor_id):
+        access.require_rank(guild, call.actor_id, member)
+    if wanted.roles is not UNSET:
+        for role_id in set(forms.numbers(wanted.roles)) ^ set(member.roles):
+            role = call.world.role(guild.id, role_id)
+            if role.managed or role_id == guild.id:
+                raise errors.named(50028)
+            access.require_above_role(guild, call.actor_id, role)
 
 
 def edit_own(call: Call) -> Answer:
