@@ -4,6 +4,7 @@ from aiohttp import web
 
 from discordsim.chat import routes as chat_routes
 from discordsim.clock import SimulatorClock
+from discordsim.control import http as control_http
 from discordsim.gateway import http as gateway_http
 from discordsim.gateway.hub import GatewayHub
 from discordsim.interactions import routes as interaction_routes
@@ -11,6 +12,7 @@ from discordsim.interactions.hub import Interactions
 from discordsim.interactions.uploads import FileStore
 from discordsim.oauth2 import routes as oauth2_routes
 from discordsim.switches import Switches
+from discordsim.traffic import Traffic
 from discordsim.world.world import World
 
 
@@ -24,6 +26,7 @@ class Simulator:
         self.gateway = GatewayHub(world, self.switches, self.clock)
         self.files = FileStore(world)
         self.interactions = Interactions(world, self.gateway, files=self.files)
+        self.traffic = Traffic(world, self.gateway)
 
     def app(self) -> web.Application:
         """Return the application with all routes."""
@@ -32,4 +35,5 @@ class Simulator:
         interaction_routes.add_routes(app, self)
         oauth2_routes.add_routes(app, self)
         chat_routes.add_routes(app, self)
+        control_http.add_routes(app, self)
         return app
