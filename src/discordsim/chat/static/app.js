@@ -98,7 +98,7 @@ function drawHeader() {
   byId("topic").textContent = one?.topic ?? (one?.archived ? "archived thread" : "");
   const writable = Boolean(one && one.can_write && WRITABLE.has(one.type));
   byId("input").disabled = byId("send").disabled = byId("files").disabled = !writable;
-  byId("input").placeholder = writable ? `Message #${one.name}   ( / for commands)` : one?.type === 15 ? "Open a post on the left to read it" : "You cannot write here";
+  byId("input").placeholder = writable ? `Message #${one.name}` : one?.type === 15 ? "Open a post on the left to read it" : "You cannot write here";
   drawContext();
 }
 
@@ -239,7 +239,10 @@ world.press = async (message, customId, values, element) => {
   element.classList.add("busy");
   try {
     const result = await call("POST", "/interact", { user: world.user, channel: message.channel_id, kind: "component", message: message.id, custom_id: customId, values });
-    if (result.record.problem) failure.textContent = `⚠ This interaction failed (${result.record.problem})`;
+    if (result.record.problem) {
+      failure.textContent = `⚠ This interaction failed (${result.record.problem})`;
+      failure.scrollIntoView({ block: "nearest" });
+    }
     else await after(result);
   } finally {
     element.disabled = was;
@@ -345,6 +348,8 @@ byId("person").addEventListener("change", () => choosePerson());
 byId("archived").addEventListener("change", drawChannels);
 byId("menu").addEventListener("click", () => toggleSide(!document.body.classList.contains("side")));
 byId("simulator").addEventListener("click", () => drawer(byId("drawer"), byId("simulator"), notice));
+document.querySelector("main").addEventListener("click", (event) => event.target.closest("#menu") || toggleSide(false));
+addEventListener("keydown", (event) => event.key === "Escape" && toggleSide(false));
 byId("files").addEventListener("change", drawContext);
 byId("composer").addEventListener("submit", (event) => { event.preventDefault(); send(); });
 byId("input").addEventListener("input", () => { grow(); suggest(); });

@@ -25,15 +25,15 @@ export function drawer(box, button, notice) {
 function drawSessions(data, notice, again) {
   const sessions = data?.sessions ?? data ?? [];
   if (!sessions.length) return [h("p", { className: "muted" }, "No bot is connected.")];
-  const disturb = (session, act, body) => async () => {
-    if ((await json(`/sessions/${session.session_id}/${act}`, body)) === null) notice(`The simulator refused to ${act} this session.`);
+  const disturb = (session, action, more) => async () => {
+    if ((await json("/faults/sockets", { session_id: session.session_id, action, ...more })) === null) notice(`The simulator refused: ${action}.`);
     again();
   };
   return sessions.map((one) => h("div", { className: "card" },
     h("b", {}, `Shard ${one.shard.join("/")}`), " ", h("span", { className: one.connected ? "good" : "bad" }, one.connected ? "connected" : "away"),
     h("div", { className: "muted" }, `seq ${one.seq} · ${one.guilds} guilds · buffer ${one.buffer} · ${one.resumes} resumes`),
     h("div", { className: "row" },
-      h("button", { type: "button", className: "button", onclick: disturb(one, "close", { code: 1006 }) }, "Cut"),
+      h("button", { type: "button", className: "button", onclick: disturb(one, "cut", {}) }, "Cut"),
       h("button", { type: "button", className: "button", onclick: disturb(one, "reconnect", {}) }, "Op 7"),
       h("button", { type: "button", className: "button danger", onclick: disturb(one, "invalidate", { resumable: false }) }, "Op 9"))));
 }

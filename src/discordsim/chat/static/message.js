@@ -23,7 +23,7 @@ export function drawMessage(message, world) {
 
 function avatar(author, world) {
   const tint = h("button", { type: "button", className: "avatar", tabIndex: -1, "aria-hidden": "true", onclick: (event) => world.person(author.id, event.clientX, event.clientY) }, (author.global_name ?? author.username)[0].toUpperCase());
-  tint.style.background = `hsl(${Number(BigInt(author.id) % 360n)} 45% 42%)`;
+  tint.style.background = `hsl(${Number((BigInt(author.id) * 137n) % 360n)} 45% 42%)`;
   return tint;
 }
 
