@@ -130,8 +130,8 @@ class _Routes:
 
 
 async def _finished(writer: asyncio.Task[None], connection: Connection) -> None:
-    """Wait for a close handshake of ours; else stop the writer."""
-    if not connection.closing:
+    """Wait for a close handshake of ours; else stop the writer, which may be waiting for something that never comes."""
+    if connection.aborted or connection.frozen or not connection.closing:
         writer.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await writer
