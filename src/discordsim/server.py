@@ -77,7 +77,8 @@ async def start(simulator: Simulator, *, host: str = "127.0.0.1", port: int = 0)
     await web.TCPSite(runner, host, port).start()
     real_port = runner.addresses[0][1]
     shown = f"[{host}]" if ":" in host else host
-    return runner, f"http://{shown}:{real_port}"
+    simulator.files.base_url = f"http://{shown}:{real_port}"
+    return runner, simulator.files.base_url
 
 
 def restore(state_file: Path) -> tuple[Simulator, Application]:

@@ -254,3 +254,29 @@ async def test_the_watch_stream_begins_with_the_table_and_tells_changes(config_s
             while not isinstance(line, protocol.InboxNotice):
                 line = msgspec.json.decode(await stream.content.readline(), type=protocol.WatchLine)
             assert line.shard_id == ENTRY["shard_id"]
+
+
+async def test_what_was_deferred_while_the_board_was_offline_is_told_afterwards(
+    config_settings: ConfigSettings, postgres_admin: asyncpg.Connection
+) -> None:
+    async with main.serving(config_settings) as (url, _service), aiohttp.ClientSession() as session:
+        inside = await asyncpg.connect(config_settings.database_url.reveal())
+        database = await inside.fetchval("SELECT current_database()")
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        async with session.get(url + "/watch", headers=headers) as stream, asyncio.timeout(15):
+            await stream.content.readline()
+            await postgres_admin.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false")
+            await inside.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()",
+                database,
+            )
+            await inside.execute(
+                "INSERT INTO inbox (shard_id, interaction_id, payload, deferred) VALUES ($1, 1, '{}', true)",
+                ENTRY["shard_id"],
+            )
+            await postgres_admin.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS true")
+            line = msgspec.json.decode(await stream.content.readline(), type=protocol.WatchLine)
+            while not isinstance(line, protocol.InboxNotice):
+                line = msgspec.json.decode(await stream.content.readline(), type=protocol.WatchLine)
+            assert line.shard_id == ENTRY["shard_id"]
+        await inside.close()

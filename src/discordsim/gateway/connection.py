@@ -35,10 +35,11 @@ class Connection:
         self.refill: Callable[[], bool] = lambda: False
         self.frozen = False
         self.closing = False
+        self.aborted = False
         self._ws, self._transport, self._counters = ws, transport, counters
         self._max_pending_bytes, self._on_close = max_pending_bytes, on_close
         self._queue: deque[bytes | int] = deque()
-        self._pending_bytes = 0
+        self.pending_bytes = 0
         self._wake = asyncio.Event()
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -47,10 +48,10 @@ class Connection:
         """Queue a payload; a closing connection ignores it."""
         if self.closing:
             return
-        self._pending_bytes += len(payload)
-        if self._pending_bytes > self._max_pending_bytes:
+        self.pending_bytes += len(payload)
+        if self.pending_bytes > self._max_pending_bytes:
             self._finish(CloseCode.UNKNOWN_ERROR)
-            self._transport.abort()
+            self.abort()
             return
         self._queue.append(payload)
         self._wake.set()
@@ -66,6 +67,7 @@ class Connection:
         """Cut the TCP connection at once."""
         if not self.closing:
             self._finish(SILENT_CLOSE)
+        self.aborted = True
         self._transport.abort()
 
     def freeze(self) -> None:
@@ -106,7 +108,7 @@ class Connection:
         if self.delay:
             await asyncio.sleep(self.delay)
             await self._thawed.wait()
-        self._pending_bytes -= len(item)
+        self.pending_bytes -= len(item)
         message, opcode = self.encode(item)
         await self._ws.send_frame(message, opcode)
         self._counters.frames += 1

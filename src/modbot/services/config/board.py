@@ -117,11 +117,17 @@ class Board:
             with database.translated():
                 raw.add_termination_listener(lambda _connection: self._changed.set())
                 await raw.add_listener(CHANNEL, self._hear)
+                await self._catch_up(raw)
                 while True:
                     await self._read(raw)
                     await self._wait()
         finally:
             raw.terminate()
+
+    async def _catch_up(self, raw: Any) -> None:
+        """Ring for what was deferred while nobody listened."""
+        for row in await Connection(raw, self._queries).all("deferred_shards"):
+            self._hear(raw, 0, CHANNEL, _INBOX + row["shard_id"])
 
     async def _wait(self) -> None:
         try:
