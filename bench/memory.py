@@ -52,4 +52,10 @@ def _row(stack: Stack, child: str, name: str) -> dict[str, object]:
     if pid is None:
         raise AssertionError(f"{child} is not running")
     resident = psutil.Process(pid).memory_info().rss / _MIB
-    return {"name": f"memory of a {name}", "value": round(resident, 1), "unit": "MiB", "target": _LIMIT, "better": "lower"}
+    return {
+        "name": f"memory of a {name}",
+        "value": round(resident, 1),
+        "unit": "MiB",
+        "target": _LIMIT,
+        "better": "lower",
+    }

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from discordsim.rest.switches import RestSwitches
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
@@ -61,6 +63,8 @@ class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Bytes waiting for a slow reader before its socket is closed with 4000."""
     delivered_limit: Count = 1_000_000
     """Entries kept per session in the log of dispatches."""
+    rest: RestSwitches = msgspec.field(default_factory=RestSwitches)
+    """Limits of the REST API."""
 
 
 def changed(switches: Switches, wanted: dict[str, Any]) -> Switches:

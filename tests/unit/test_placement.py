@@ -112,4 +112,12 @@ def test_the_budget_follows_demand_above_a_floor() -> None:
         placement.decide_rest_share(total=45, mine=mine, demands=[30, 10, 0], reserved_by_others=0)
         for mine in (30, 10, 0)
     ]
-    assert shares == [32.5, 11.5, 1.0]
+    assert shares == [29.125, 10.375, 1.0]
+
+
+def test_a_newcomer_has_a_share_before_the_others_have_renewed() -> None:
+    held = placement.decide_rest_share(total=45, mine=0, demands=[0], reserved_by_others=0)
+    share = placement.decide_rest_share(total=45, mine=0, demands=[0, 0], reserved_by_others=held, newcomer=True)
+    assert share == 1.0
+    assert held + share <= 45
+

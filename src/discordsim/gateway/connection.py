@@ -38,7 +38,7 @@ class Connection:
         self._ws, self._transport, self._counters = ws, transport, counters
         self._max_pending_bytes, self._on_close = max_pending_bytes, on_close
         self._queue: deque[bytes | int] = deque()
-        self._pending_bytes = 0
+        self.pending_bytes = 0
         self._wake = asyncio.Event()
         self._thawed = asyncio.Event()
         self._thawed.set()
@@ -47,8 +47,8 @@ class Connection:
         """Queue a payload; a closing connection ignores it."""
         if self.closing:
             return
-        self._pending_bytes += len(payload)
-        if self._pending_bytes > self._max_pending_bytes:
+        self.pending_bytes += len(payload)
+        if self.pending_bytes > self._max_pending_bytes:
             self._finish(CloseCode.UNKNOWN_ERROR)
             self._transport.abort()
             return
@@ -106,7 +106,7 @@ class Connection:
         if self.delay:
             await asyncio.sleep(self.delay)
             await self._thawed.wait()
-        self._pending_bytes -= len(item)
+        self.pending_bytes -= len(item)
         message, opcode = self.encode(item)
         await self._ws.send_frame(message, opcode)
         self._counters.frames += 1

@@ -27,10 +27,13 @@ class Conversation:
 
     def __init__(self, hub: GatewayHub, connection: Connection, *, wire: Wire, resume_url: str) -> None:
         self._hub, self._connection, self._wire, self._resume_url = hub, connection, wire, resume_url
-        self._session: Session | None = None
         self._sent: deque[float] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._anonymous = asyncio.get_running_loop().call_later(hub.switches.identify_deadline, self._time_out)
+
+    @property
+    def _session(self) -> Session | None:
+        return self._hub.connections.get(self._connection)
 
     def start(self) -> None:
         """Say HELLO and begin to expect heartbeats."""
@@ -103,21 +106,17 @@ class Conversation:
         self._refuse_second()
         if wanted.compress and self._wire.transport is Transport.NONE:
             self._connection.encode = payload_encoder
-        self._begin(
-            identifying.identify(self._hub, self._connection, wanted, wire=self._wire, resume_url=self._resume_url)
-        )
+        identifying.identify(self._hub, self._connection, wanted, wire=self._wire, resume_url=self._resume_url)
+        self._anonymous.cancel()
 
     def _resume(self, wanted: frames.Resume) -> None:
         self._refuse_second()
-        self._begin(identifying.resume(self._hub, self._connection, wanted, wire=self._wire))
+        identifying.resume(self._hub, self._connection, wanted, wire=self._wire)
+        self._anonymous.cancel()
 
     def _refuse_second(self) -> None:
         if self._session is not None:
             raise GatewayClose(CloseCode.ALREADY_AUTHENTICATED)
-
-    def _begin(self, session: Session) -> None:
-        self._session = session
-        self._anonymous.cancel()
 
     def _command(self, op: Op, data: Any) -> None:
         session = self._session

@@ -9,9 +9,10 @@ import secrets
 from collections.abc import Callable
 
 from discordsim.clock import SimulatorClock
-from discordsim.gateway import routing
+from discordsim.gateway import frames, routing
 from discordsim.gateway.budgets import IdentifyBudget
-from discordsim.gateway.codes import CloseCode
+from discordsim.gateway.buffering import ReplayBuffer
+from discordsim.gateway.codes import CloseCode, Op
 from discordsim.gateway.connection import Connection
 from discordsim.gateway.counting import Counters
 from discordsim.gateway.events import Event, Outgoing, made
@@ -38,6 +39,7 @@ class GatewayHub:
         self.connections: dict[Connection, Session | None] = {}
         self.refuse_until = float("-inf")
         self.reconnects_instead_of_hello = 0
+        self.everyone: dict[str, Session] = {}
         self.member_requests: dict[tuple[int, int], float] = {}
         self._budgets: dict[int, IdentifyBudget] = {}
         self._chance = random.Random(world.seed)  # noqa: S311 - an order, not a secret
@@ -129,6 +131,7 @@ class GatewayHub:
         guild_ids = self.guild_ids(application.id, shard)
         session.guild_count, session.unavailable = len(guild_ids), dict.fromkeys(guild_ids)
         self.router.add(session)
+        self.everyone[session.id] = session
         return session
 
     def guild_ids(self, application_id: int, shard: tuple[int, int]) -> list[int]:
@@ -150,6 +153,7 @@ class GatewayHub:
         """Forget a session; it cannot be resumed any more."""
         self.counters.sessions_ended += session.id in self.router.sessions
         self.router.remove(session)
+        session.buffer = ReplayBuffer()
 
     def closed_by_server(self, connection: Connection, code: int) -> None:
         """Note that the server ended a connection (0: without a close frame)."""
@@ -161,6 +165,18 @@ class GatewayHub:
         session = self.connections.pop(connection, None)
         if session is not None:
             session.detach(connection)
+
+    def invalidate(self, connection: Connection, *, resumable: bool) -> None:
+        """Send op 9 and take the connection off its session, which ends unless it is resumable."""
+        session = self.connections.get(connection)
+        if session is not None:
+            session.detach(connection)
+            if not resumable:
+                self.end(session)
+        self.connections[connection] = None
+        connection.refill = lambda: False
+        self.counters.invalid_sessions += 1
+        connection.push(frames.control(Op.INVALID_SESSION, resumable))
 
     def each_connection(self, chosen: Callable[[Session | None], bool]) -> list[Connection]:
         """Return the connections whose session (None before IDENTIFY) is chosen."""

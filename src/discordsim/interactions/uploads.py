@@ -88,7 +88,7 @@ async def read_body(request: web.Request) -> tuple[Any, list[Upload]]:
             index = key.removeprefix("files[").removesuffix("]")
             uploads.append(Upload(index, part.filename, part.file.read()))
         elif key == "payload_json":
-            payload = _json(str(part).encode())
+            payload = _json(part.encode() if isinstance(part, str) else bytes(part))  # bytes when sent with a JSON type
     return payload, uploads
 
 

@@ -5,6 +5,7 @@ Refuses to touch channels or permissions; see `posting`.
 
 import itertools
 import re
+import zlib
 from collections.abc import Iterator
 
 from discordsim.world import errors
@@ -15,6 +16,18 @@ MAX_CONTENT = 2000
 MAX_EMBEDS = 10
 MAX_NONCE = 25
 MAX_COMPONENTS_V2 = 40
+_ONE_CHOICE: Json = {"min_values": 1, "max_values": 1}
+_DEFAULTS: dict[int, Json] = {
+    3: _ONE_CHOICE,
+    5: _ONE_CHOICE,
+    6: _ONE_CHOICE,
+    7: _ONE_CHOICE,
+    8: _ONE_CHOICE,
+    11: {"description": None, "spoiler": False},
+    13: {"name": None, "size": None, "spoiler": False},
+    14: {"spacing": 1, "divider": True},
+    17: {"accent_color": None, "spoiler": False},
+}
 _USER = re.compile(r"<@!?(\d{1,20})>")
 _ROLE = re.compile(r"<@&(\d{1,20})>")
 _EVERYONE = re.compile(r"@(everyone|here)\b")
@@ -61,14 +74,38 @@ def walk(components: list[Json]) -> Iterator[Json]:
         yield from walk(children)
 
 
+def finished_embeds(embeds: list[Json]) -> list[Json]:
+    """Return embeds with what Discord fills in: the type, and `inline` of fields."""
+    finished = []
+    for embed in embeds:
+        whole = {"type": "rich", **embed}
+        if embed.get("fields"):
+            whole["fields"] = [{"inline": False, **one} for one in embed["fields"]]
+        finished.append(whole)
+    return finished
+
+
 def number(components: list[Json]) -> list[Json]:
-    """Give an `id` to each component that came without one (or with 0), rising in reading order."""
+    """Give an `id` to each component that came without one (or with 0), rising in reading order, and the defaults of its kind."""
     taken = {component["id"] for component in walk(components) if component.get("id")}
     free = (candidate for candidate in itertools.count(1) if candidate not in taken)
     for component in walk(components):
         if not component.get("id"):
             component["id"] = next(free)
+        _complete(component)
     return components
+
+
+def _complete(component: Json) -> None:
+    """Fill in what Discord adds to a component: defaults of its kind, and where its media are served."""
+    defaults = _DEFAULTS.get(component["type"], {})
+    component.update({key: value for key, value in defaults.items() if component.get(key) is None})
+    for item in component.get("items", []):
+        item.update({"description": item.get("description"), "spoiler": bool(item.get("spoiler"))})
+    for media in [one.get(key) for one in (component, *component.get("items", [])) for key in ("media", "file")]:
+        if media:
+            media.setdefault("id", str(zlib.crc32(media["url"].encode())))
+            media.setdefault("proxy_url", media["url"])
 
 
 def mentioned(draft: Draft) -> tuple[list[int], list[int], bool]:

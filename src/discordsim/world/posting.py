@@ -92,7 +92,7 @@ def _build(world: World, channel: Channel, author: User, draft: Draft, message_i
         timestamp=world.now(),
         content=draft.content,
         type=draft.type,
-        embeds=[{"type": "rich", **embed} for embed in draft.embeds],
+        embeds=drafts.finished_embeds(draft.embeds),
         attachments=copy.deepcopy(draft.attachments),
         components=drafts.number(copy.deepcopy(draft.components)),
         flags=draft.flags,
@@ -167,7 +167,7 @@ def edit(
     draft = _edited_draft(message, wanted)
     drafts.check(draft)
     message.content, message.flags = draft.content, draft.flags
-    message.embeds = [{"type": "rich", **embed} for embed in draft.embeds]
+    message.embeds = drafts.finished_embeds(draft.embeds)
     message.attachments, message.components = draft.attachments, drafts.number(draft.components)
     _mention(world, channel, message, draft)
     if wanted.keys() - {"flags"}:

@@ -77,7 +77,10 @@ def create(
         raise errors.named(50024)
     needed = Permission.CREATE_PRIVATE_THREADS if private else Permission.CREATE_PUBLIC_THREADS
     access.require(world, owner_id if enforce else None, parent, needed)
-    kind = ChannelType.PRIVATE_THREAD if private else ChannelType.PUBLIC_THREAD
+    public = (
+        ChannelType.ANNOUNCEMENT_THREAD if parent.type is ChannelType.GUILD_ANNOUNCEMENT else ChannelType.PUBLIC_THREAD
+    )
+    kind = ChannelType.PRIVATE_THREAD if private else public
     thread = _open(
         world,
         parent,

@@ -74,6 +74,10 @@ class ConfigClient:
         body = msgspec.json.encode(protocol.DeferredRequest(entries=list(entries)))
         await self._call("POST", "/inbox/deferred", body, limit)
 
+    async def anonymity_key(self) -> protocol.AnonymityKey:
+        """Return the key under which anonymous people get their number today."""
+        return await self._get("/anonymity-key", protocol.AnonymityKey)
+
     async def read_inbox(
         self, shard_id: ShardId, *, pod_id: PodId, incarnation: Incarnation, epoch: Epoch
     ) -> list[protocol.InboxEntry]:

@@ -204,6 +204,17 @@ class AcknowledgeRequest(Message, frozen=True, kw_only=True):
     interaction_ids: Annotated[list[InteractionId], msgspec.Meta(max_length=5000)]
 
 
+class AnonymityKey(Message, frozen=True, kw_only=True):
+    """The key of a day (UTC, `2026-11-23`) under which anonymous people get their number: 64 hexadecimal digits, a secret."""
+
+    day: str
+    key: str
+    seconds_left: float
+
+    def __repr__(self) -> str:
+        return f"AnonymityKey(day={self.day!r}, key=***)"
+
+
 class Assignment(Message, frozen=True, kw_only=True):
     """Where a guild lives: guild -> shard -> pod. `pod_id` and `address` are null while nobody serves it."""
 

@@ -38,7 +38,9 @@ class GatewayProbe:
 
     async def receive(self):
         message = await asyncio.wait_for(self.ws.receive(), PATIENCE)
-        if message.type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING}:
+        if message.type is aiohttp.WSMsgType.CLOSE:
+            raise ClosedError(message.data)
+        if message.type in {aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING}:
             raise ClosedError(self.ws.close_code)
         if message.type is aiohttp.WSMsgType.ERROR:
             raise ClosedError(1006)

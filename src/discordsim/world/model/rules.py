@@ -25,6 +25,14 @@ class ActionType(IntEnum):
     BLOCK_MEMBER_INTERACTION = 4
 
 
+_DEFAULTS: dict[TriggerType, Json] = {
+    TriggerType.KEYWORD: {"keyword_filter": [], "regex_patterns": [], "allow_list": []},
+    TriggerType.KEYWORD_PRESET: {"presets": [], "allow_list": []},
+    TriggerType.MENTION_SPAM: {"mention_total_limit": 20, "mention_raid_protection_enabled": False},
+    TriggerType.MEMBER_PROFILE: {"keyword_filter": [], "regex_patterns": [], "allow_list": []},
+}
+
+
 @dataclass(slots=True)
 class AutoModRule:
     """One rule; `actions` are Discord's action objects, `trigger_metadata` is Discord's object."""
@@ -50,7 +58,7 @@ class AutoModRule:
             "creator_id": str(self.creator_id),
             "event_type": self.event_type,
             "trigger_type": int(self.trigger_type),
-            "trigger_metadata": dict(self.trigger_metadata),
+            "trigger_metadata": _DEFAULTS.get(self.trigger_type, {}) | self.trigger_metadata,
             "actions": list(self.actions),
             "enabled": self.enabled,
             "exempt_roles": text_ids(self.exempt_roles),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from discordsim.world.payloads import Json, text_id
+from discordsim.world.payloads import Json
 
 # Application flags that say which privileged intents are allowed, each as full grant and as grant of unverified bots.
 FLAG_PRESENCES = 1 << 12 | 1 << 13
@@ -95,9 +95,8 @@ class Application:
             "team": None,
             "tags": [],
             "explicit_content_filter": 0,
-            "terms_of_service_url": None,
-            "privacy_policy_url": None,
-            "guild_id": text_id(None),
+            "flags_new": str(self.flags),
+            "eligible_oauth2_scopes": ["bot", "applications.commands"],
         }
         if owner is not None:
             data["owner"] = owner.payload()

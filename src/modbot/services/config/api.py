@@ -99,6 +99,7 @@ OPERATIONS: tuple[Operation, ...] = (
         takes=protocol.AcknowledgeRequest,
         errors=(NotFoundError, StaleEpochError),
     ),
+    Operation("GET", "/anonymity-key", operations.anonymity_key, gives=protocol.AnonymityKey),
     Operation("GET", "/watch", operations.watch, gives=protocol.WatchLine, media="application/x-ndjson"),
     Operation("GET", "/health", operations.health, gives=protocol.Ready),
     Operation("GET", "/ready", operations.ready, gives=protocol.Ready),

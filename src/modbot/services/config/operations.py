@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from modbot.cluster import protocol
 from modbot.domain.errors import InvalidInputError, UnavailableError
-from modbot.services.config import board, calls, inbox, leases, permits, views
+from modbot.services.config import anonymity, board, calls, inbox, leases, permits, views
 from modbot.services.config.calls import Query
 from modbot.services.config.service import Service
 
@@ -84,6 +84,11 @@ async def acknowledge_inbox(service: Service, call: Call) -> None:
     """Forget entries that the shard file holds durably; only the owner may."""
     calls.incarnation(call.body.incarnation)
     await inbox.acknowledge(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+
+
+async def anonymity_key(service: Service, _call: Call) -> protocol.AnonymityKey:
+    """Share the key under which anonymous people get their number today."""
+    return await anonymity.key_of_today(service.database)
 
 
 async def watch(service: Service, _call: Call) -> Response:

@@ -186,8 +186,9 @@ WHERE shards.shard_id = g.shard_id AND shards.epoch = g.epoch AND shards.owner I
 RETURNING shards.shard_id
 
 -- name: forget_old
--- Drop inbox entries past their 14 minutes and invalid-request buckets that count no more.
-WITH stale AS (DELETE FROM invalid_requests WHERE bucket < clock_timestamp() - interval '20 minutes')
+-- Drop inbox entries past their 14 minutes, invalid-request buckets that count no more, and anonymity keys of past days.
+WITH stale AS (DELETE FROM invalid_requests WHERE bucket < clock_timestamp() - interval '20 minutes'),
+     past AS (DELETE FROM anonymity_keys WHERE day < (now() AT TIME ZONE 'UTC')::date)
 DELETE FROM inbox WHERE expires_at <= clock_timestamp()
 
 -- name: is_owner
@@ -283,3 +284,12 @@ WHERE s.owner IS NOT NULL ORDER BY s.number
 SELECT shard_id, epoch, owner, last_owner, replica_store,
        coalesce(reserved_until > clock_timestamp(), false) AS reserved
 FROM shards ORDER BY number
+
+-- name: offer_anonymity_key
+-- Make $1 the key of today (UTC) unless today has one. `now()` is the same moment in both statements of the transaction.
+INSERT INTO anonymity_keys (day, key) VALUES ((now() AT TIME ZONE 'UTC')::date, $1) ON CONFLICT (day) DO NOTHING
+
+-- name: read_anonymity_key
+-- The key of today and the seconds until it ends.
+SELECT day, key, extract(epoch FROM (day + 1)::timestamp - now() AT TIME ZONE 'UTC')::float8 AS seconds_left
+FROM anonymity_keys WHERE day = (now() AT TIME ZONE 'UTC')::date
