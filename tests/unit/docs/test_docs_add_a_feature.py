@@ -29,7 +29,6 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType
         path = tmp_path / "page" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, "utf-8")
-    monkeypatch.syspath_prepend(_ROOT / "tests/unit/features")
     monkeypatch.setattr(modbot.features, "__path__", [*modbot.features.__path__, str(tmp_path / "page")])
     spec = importlib.util.spec_from_file_location(_TEST, tmp_path / "page" / f"{_TEST}.py")
     assert spec is not None
