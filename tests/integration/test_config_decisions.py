@@ -124,16 +124,15 @@ async def test_kept_shards_wait_for_their_pod_and_freed_ones_do_not(database: Da
 
 async def test_a_newcomer_gets_only_the_share_that_is_free(database: Database) -> None:
     one = await join(database, A)
-    assert (await renew(database, A, one, rest_demand=10, rest_held=45)).rest_per_second == 45
+    assert (await renew(database, A, one, rest_demand=10, rest_held=40.5)).rest_per_second == 40.5
     two = new_incarnation()
-    assert (await leases.register(database, TERMS, B, request(two))).rest_per_second == 0
-    shrunk = await renew(database, A, one, rest_demand=10, rest_held=45)
-    assert shrunk.rest_per_second == 44
-    assert (await renew(database, B, two, rest_demand=10)).rest_per_second == 0, "the answer may have been lost"
-    await renew(database, A, one, rest_demand=10, rest_held=44)
-    assert (await renew(database, B, two, rest_demand=10)).rest_per_second == 1
-    await renew(database, A, one, rest_demand=10, rest_held=22.5)
-    assert (await renew(database, B, two, rest_demand=10, rest_held=1)).rest_per_second == 22.5
+    assert (await leases.register(database, TERMS, B, request(two))).rest_per_second == 1, "kept back for newcomers"
+    shrunk = await renew(database, A, one, rest_demand=10, rest_held=40.5)
+    assert shrunk.rest_per_second == 39.5
+    held = await renew(database, B, two, rest_demand=10, rest_held=1)
+    assert held.rest_per_second == 1, "the first may not have heard that it has less"
+    await renew(database, A, one, rest_demand=10, rest_held=20.25)
+    assert (await renew(database, B, two, rest_demand=10, rest_held=1)).rest_per_second == 20.25
 
 
 async def test_the_breaker_opens_for_everybody_behind_the_same_address(database: Database) -> None:
@@ -158,17 +157,34 @@ async def test_a_replica_that_froze_in_a_decision_holds_up_renewals_only_for_a_m
     await frozen.close()
 
 
+LIMITS = protocol.SessionLimits(max_concurrency=2, remaining=202, reset_after=3600)
+
+
 def ask(me: Incarnation, number: int, **changes: Any) -> protocol.IdentifyRequest:
     base = protocol.IdentifyRequest(
         pod_id=A,
         incarnation=me,
         shard_id=ShardId(f"{number}-of-{SHARDS}"),
         epoch=Epoch(1),
-        max_concurrency=2,
-        remaining=202,
-        reset_after=3600,
+        limits=LIMITS,
     )
     return msgspec.structs.replace(base, **changes)
+
+
+def concurrent(number: int, **changes: Any) -> protocol.SessionLimits:
+    return msgspec.structs.replace(LIMITS, max_concurrency=number, **changes)
+
+
+async def test_one_pod_at_a_time_asks_discord_for_the_limits(database: Database) -> None:
+    me = await join(database, A)
+    await sweeping.sweep(database, settle=0)
+    unasked = [ask(me, number, limits=None) for number in range(3)]
+    answers = await asyncio.gather(*(permits.identify(database, each, reserve=200) for each in unasked))
+    assert sorted(answer.reason for answer in answers) == ["limits_awaited", "limits_awaited", "limits_unknown"]
+    assert (await permits.identify(database, ask(me, 0), reserve=200)).granted
+    assert (await permits.identify(database, ask(me, 1, limits=None), reserve=200)).granted, (
+        "what Discord said is known"
+    )
 
 
 async def test_identifies_are_limited_by_key_by_day_and_to_owners(database: Database) -> None:
@@ -183,12 +199,14 @@ async def test_identifies_are_limited_by_key_by_day_and_to_owners(database: Data
     refused = [answer for answer in answers if not answer.granted]
     assert {answer.reason for answer in refused} <= {"concurrency", "daily_reserve"}
     assert all(0 < answer.retry_after <= 60 for answer in refused)
-    reserve = await permits.identify(database, ask(me, 0, max_concurrency=100), reserve=200)
+    reserve = await permits.identify(database, ask(me, 0, limits=concurrent(100)), reserve=200)
     assert (reserve.granted, reserve.reason) == (False, "daily_reserve"), "two of 202 are spent"
     wait = await permits.identify(database, ask(me, 0, recovery=True), reserve=200)
     assert (wait.reason, 0 < wait.retry_after <= permits.TURN) == ("concurrency", True)
-    assert (await permits.identify(database, ask(me, 3, max_concurrency=100, recovery=True), reserve=200)).granted
-    empty = await permits.identify(database, ask(me, 2, max_concurrency=100, remaining=0, recovery=True), reserve=200)
+    assert (await permits.identify(database, ask(me, 3, limits=concurrent(100), recovery=True), reserve=200)).granted
+    empty = await permits.identify(
+        database, ask(me, 2, limits=concurrent(100, remaining=0), recovery=True), reserve=200
+    )
     assert empty.reason == "daily_reserve"
 
 

@@ -116,9 +116,8 @@ async def test_every_method_speaks_the_services_language(replicas: list[ConfigCl
     assert await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1)) == [entry]
     await config.acknowledge_inbox(FIRST, [entry.interaction_id], pod_id=pod_id, incarnation=me, epoch=Epoch(1))
     assert await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1)) == []
-    permit = protocol.IdentifyRequest(
-        pod_id=pod_id, incarnation=me, shard_id=FIRST, epoch=Epoch(1), max_concurrency=1, remaining=999, reset_after=9
-    )
+    limits = protocol.SessionLimits(max_concurrency=1, remaining=999, reset_after=9)
+    permit = protocol.IdentifyRequest(pod_id=pod_id, incarnation=me, shard_id=FIRST, epoch=Epoch(1), limits=limits)
     assert (await config.identify(permit)).granted
     assert {shard.owner for shard in (await config.shards()).shards} == {pod_id}
     assert [pod.pod_id for pod in (await config.pods_health()).pods] == [pod_id]

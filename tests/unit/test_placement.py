@@ -117,7 +117,6 @@ def test_the_budget_follows_demand_above_a_floor() -> None:
 
 def test_a_newcomer_has_a_share_before_the_others_have_renewed() -> None:
     held = placement.decide_rest_share(total=45, mine=0, demands=[0], reserved_by_others=0)
-    share = placement.decide_rest_share(total=45, mine=0, demands=[0, 0], reserved_by_others=held, newcomer=True)
+    share = placement.decide_rest_share(total=45, mine=0, demands=[0, 0], reserved_by_others=held)
     assert share == 1.0
     assert held + share <= 45
-

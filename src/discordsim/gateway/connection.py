@@ -35,6 +35,7 @@ class Connection:
         self.refill: Callable[[], bool] = lambda: False
         self.frozen = False
         self.closing = False
+        self.aborted = False
         self._ws, self._transport, self._counters = ws, transport, counters
         self._max_pending_bytes, self._on_close = max_pending_bytes, on_close
         self._queue: deque[bytes | int] = deque()
@@ -50,7 +51,7 @@ class Connection:
         self.pending_bytes += len(payload)
         if self.pending_bytes > self._max_pending_bytes:
             self._finish(CloseCode.UNKNOWN_ERROR)
-            self._transport.abort()
+            self.abort()
             return
         self._queue.append(payload)
         self._wake.set()
@@ -66,6 +67,7 @@ class Connection:
         """Cut the TCP connection at once."""
         if not self.closing:
             self._finish(SILENT_CLOSE)
+        self.aborted = True
         self._transport.abort()
 
     def freeze(self) -> None:

@@ -19,6 +19,7 @@ from discordsim.gateway.conversation import Conversation
 from discordsim.gateway.hub import GatewayHub
 from discordsim.gateway.sessions import Wire
 from discordsim.world.model.users import Application
+from discordsim.world.payloads import Json
 
 if TYPE_CHECKING:
     from discordsim.simulator import Simulator
@@ -44,16 +45,16 @@ class _Routes:
         self._hub = hub
 
     async def gateway(self, request: web.Request) -> web.Response:
-        return web.json_response({"url": _url(request)})
+        return _json({"url": _url(request)})
 
     async def gateway_bot(self, request: web.Request) -> web.Response:
         application = self._application(request)
         if application is None:
-            return web.json_response({"message": "401: Unauthorized", "code": 0}, status=HTTPStatus.UNAUTHORIZED)
+            return _json({"message": "401: Unauthorized", "code": 0}, status=HTTPStatus.UNAUTHORIZED)
         hub = self._hub
         shards = hub.switches.recommended_shards or math.ceil(len(hub.world.guilds_of(application.id)) / 1000)
         limit = hub.budget(application.id).payload(hub.switches, hub.clock.monotonic())
-        return web.json_response({"url": _url(request), "shards": max(shards, 1), "session_start_limit": limit})
+        return _json({"url": _url(request), "shards": max(shards, 1), "session_start_limit": limit})
 
     def _application(self, request: web.Request) -> Application | None:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -129,11 +130,16 @@ class _Routes:
 
 
 async def _finished(writer: asyncio.Task[None], connection: Connection) -> None:
-    """Wait for a close handshake of ours; else stop the writer."""
-    if not connection.closing:
+    """Wait for a close handshake of ours; else stop the writer, which may be waiting for something that never comes."""
+    if connection.aborted or connection.frozen or not connection.closing:
         writer.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await writer
+
+
+def _json(data: Json, *, status: int = HTTPStatus.OK) -> web.Response:
+    """Answer JSON as Discord does: clients compare the content type as a whole, so no charset."""
+    return web.Response(body=frames.encoded(data), status=status, content_type="application/json")
 
 
 def _url(request: web.Request) -> str:

@@ -235,6 +235,7 @@ class Stack:
             "DISCORD_HASH": self.discord["bot_token"],
             "DISCORD_APP_ID": self.discord["application_id"],
             "MODBOT_DISCORD_API_URL": self.discord["api_url"],
+            "MODBOT_DISCORD_GATEWAY_URL": self.discord["gateway_url"],
             "MODBOT_CONFIG_URL": self.config_url,
             "POD_NAME": f"gateway-{number}",
             "MODBOT_DATA_DIR": str(self.volume(number)),

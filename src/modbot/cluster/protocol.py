@@ -147,6 +147,14 @@ class LeaveRequest(Message, frozen=True, kw_only=True):
     keep: bool
 
 
+class SessionLimits(Message, frozen=True, kw_only=True):
+    """What Discord says about IDENTIFYs (`GET /gateway/bot`); `reset_after` in seconds."""
+
+    max_concurrency: Annotated[int, msgspec.Meta(ge=1)]
+    remaining: Count
+    reset_after: Rate
+
+
 class IdentifyRequest(Message, frozen=True, kw_only=True):
     """May this shard IDENTIFY now? The numbers come from Discord's `GET /gateway/bot`."""
 
@@ -154,9 +162,7 @@ class IdentifyRequest(Message, frozen=True, kw_only=True):
     incarnation: Incarnation
     shard_id: ShardId
     epoch: Epoch
-    max_concurrency: Annotated[int, msgspec.Meta(ge=1)]
-    remaining: Count
-    reset_after: Rate
+    limits: SessionLimits | None = None
     recovery: bool = False
 
 
@@ -165,7 +171,7 @@ class IdentifyAnswer(Message, frozen=True, kw_only=True):
 
     granted: bool
     retry_after: float = 0.0
-    reason: Literal["", "concurrency", "daily_reserve", "not_owner"] = ""
+    reason: Literal["", "concurrency", "daily_reserve", "not_owner", "limits_unknown", "limits_awaited"] = ""
 
 
 class InboxEntry(Message, frozen=True, kw_only=True):

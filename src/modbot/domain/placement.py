@@ -83,14 +83,12 @@ def decide_settled(*, youngest: float, oldest: float, free_for: float, settle: f
     return youngest >= settle or min(oldest, free_for) >= 5 * settle
 
 
-def decide_rest_share(
-    *, total: float, mine: float, demands: Sequence[float], reserved_by_others: float, newcomer: bool = False
-) -> float:
+def decide_rest_share(*, total: float, mine: float, demands: Sequence[float], reserved_by_others: float) -> float:
     """Return the requests per second that a pod may send now.
 
     `mine` is its demand, `demands` those of all pods with a valid lease, it included. Each gets 1/s, the rest goes by demand; never
     more than what the others may not be using, so that the sum stays within `total` at every instant. A tenth is kept back, so that
-    a `newcomer` has its 1/s at once instead of when the others have renewed.
+    a newcomer has its 1/s at once instead of when the others have renewed.
     """
     floor = min(SMALLEST_SHARE, total / len(demands))
     settled = total * _SETTLED_PART
@@ -98,8 +96,7 @@ def decide_rest_share(
     wanted = sum(demands)
     weight = mine / wanted if wanted > 0 and math.isfinite(wanted) else 1 / len(demands)
     share = min(floor + spare * weight, settled - reserved_by_others)
-    if newcomer:
-        share = max(share, min(floor, total - reserved_by_others))
+    share = max(share, min(floor, total - reserved_by_others))
     return max(0.0, math.floor(share * _STEPS) / _STEPS)
 
 

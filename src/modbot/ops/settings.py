@@ -87,6 +87,10 @@ class DiscordSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     api_url: Annotated[
         str, Env("MODBOT_DISCORD_API_URL", "Base address of Discord's HTTP API; the simulator's in `modbot dev`.")
     ] = "https://discord.com/api/v10"
+    gateway_url: Annotated[
+        str,
+        Env("MODBOT_DISCORD_GATEWAY_URL", "Address of Discord's gateway; the simulator's in `modbot dev`."),
+    ] = "wss://gateway.discord.gg"
     compression: Annotated[
         str,
         Env(

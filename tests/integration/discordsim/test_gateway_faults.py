@@ -92,6 +92,19 @@ async def test_half_open_says_nothing_until_thawed():
         assert (await probe.receive())["op"] == 11
 
 
+async def test_a_cut_socket_leaves_no_task_behind():
+    async with rig(guilds=1) as r:
+        idle = len(asyncio.all_tasks())
+        for action in ("cut", "half_open"):
+            probe = await r.ready()
+            await r.control("POST", "/faults/sockets", {"action": action})
+            await r.control("POST", "/faults/sockets", {"action": "cut"})
+            assert await probe.closed() == 1006
+        async with asyncio.timeout(2):
+            while len(asyncio.all_tasks()) > idle + 1:  # the connection for control calls is kept alive
+                await r.control("GET", "/time")
+
+
 async def test_bricked_sessions_refused_sockets_and_storms():
     async with rig(guilds=1) as r:
         probe = await r.ready()

@@ -58,7 +58,7 @@ async def register(
             await _succeed(connection, pod_id, row, request)
         held = row["rest_reserved"] if known is not None and row["leased"] else 0.0
         demand = 0.0 if known is None else row["rest_demand"]
-        share = await _share(connection, terms, pod_id, demand=demand, newcomer=True)
+        share = await _share(connection, terms, pod_id, demand=demand)
         await connection.one(
             "put_pod",
             pod_id,
@@ -111,16 +111,13 @@ async def _succeed(connection: Connection, pod_id: PodId, row: Any, request: pro
     await connection.one("begin_incarnation", request.incarnation, pod_id)
 
 
-async def _share(
-    connection: Connection, terms: Terms, pod_id: PodId, *, demand: float, newcomer: bool = False
-) -> float:
+async def _share(connection: Connection, terms: Terms, pod_id: PodId, *, demand: float) -> float:
     others = [row for row in await connection.all("budgets") if row["pod_id"] != pod_id]
     return placement.decide_rest_share(
         total=terms.rest_per_second,
         mine=demand,
         demands=[demand, *(row["rest_demand"] for row in others)],
         reserved_by_others=sum(row["rest_reserved"] for row in others),
-        newcomer=newcomer,
     )
 
 

@@ -15,6 +15,10 @@ from modbot.services.config.database import Connection, Database
 TURN = 5.25
 _LONGEST_WINDOW = 2 * 86_400.0
 _RESERVE_RETRY = 60.0
+# What Discord said is used for a minute; whoever was told to ask has three seconds before somebody else is.
+_FRESH = 60.0
+_ASKING = 3.0
+_AWAIT = 0.2
 
 
 async def identify(database: Database, request: protocol.IdentifyRequest, *, reserve: int) -> protocol.IdentifyAnswer:
@@ -25,12 +29,24 @@ async def identify(database: Database, request: protocol.IdentifyRequest, *, res
             raise NotFoundError(f"There is no shard {request.shard_id!r}.")
         if not row["owns"]:
             return protocol.IdentifyAnswer(granted=False, reason="not_owner")
-        window = min(request.reset_after, _LONGEST_WINDOW)
-        budget = await connection.one("lock_identify_budget", request.remaining, window)
+        if request.limits is not None:
+            limits = request.limits
+            window = min(limits.reset_after, _LONGEST_WINDOW)
+            await connection.one("tell_identify_limits", limits.remaining, window, limits.max_concurrency)
+        budget = await connection.one("lock_identify_budget", _FRESH)
+        if budget is None or not budget["fresh"]:
+            return await _who_asks_discord(connection)
         if budget["remaining"] <= (0 if request.recovery else reserve):
             wait = min(max(budget["resets_in"], 1.0), _RESERVE_RETRY)
             return protocol.IdentifyAnswer(granted=False, reason="daily_reserve", retry_after=wait)
-        return await _take_turn(connection, row["number"] % request.max_concurrency)
+        return await _take_turn(connection, row["number"] % budget["max_concurrency"])
+
+
+async def _who_asks_discord(connection: Connection) -> protocol.IdentifyAnswer:
+    """Let one pod ask for the limits and the others wait: Discord answers that question twice in five seconds."""
+    if await connection.value("claim_identify_limits", _ASKING) is None:
+        return protocol.IdentifyAnswer(granted=False, reason="limits_awaited", retry_after=_AWAIT)
+    return protocol.IdentifyAnswer(granted=False, reason="limits_unknown")
 
 
 async def _take_turn(connection: Connection, key: int) -> protocol.IdentifyAnswer:

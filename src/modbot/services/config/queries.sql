@@ -199,19 +199,33 @@ SELECT s.number,
                        AND p.state = 'live' AND p.lease_until > clock_timestamp()) AS owns
 FROM shards s WHERE s.shard_id = $1 FOR SHARE
 
--- name: lock_identify_budget
--- Lock and read the daily IDENTIFY budget: Discord's word ($1 remaining, $2 seconds to reset) opens a window; inside a window only
--- the smaller number counts, because Discord's number does not know the permits that were not used yet.
-INSERT INTO identify_budget AS b (window_ends, remaining)
-VALUES (clock_timestamp() + make_interval(secs => $2), $1)
+-- name: tell_identify_limits
+-- Discord's word ($1 remaining, $2 seconds to reset, $3 max_concurrency) opens a window; inside a window only the smaller number
+-- counts, because Discord's number does not know the permits that were not used yet.
+INSERT INTO identify_budget AS b (window_ends, remaining, max_concurrency, told_at)
+VALUES (clock_timestamp() + make_interval(secs => $2), $1, $3, clock_timestamp())
 ON CONFLICT (only_row) DO UPDATE SET
     window_ends = CASE WHEN b.window_ends <= clock_timestamp()
                          OR excluded.window_ends > b.window_ends + interval '1 minute'
                        THEN excluded.window_ends ELSE b.window_ends END,
     remaining = CASE WHEN b.window_ends <= clock_timestamp()
                        OR excluded.window_ends > b.window_ends + interval '1 minute'
-                     THEN excluded.remaining ELSE least(b.remaining, excluded.remaining) END
-RETURNING remaining, extract(epoch FROM window_ends - clock_timestamp())::float8 AS resets_in
+                     THEN excluded.remaining ELSE least(b.remaining, excluded.remaining) END,
+    max_concurrency = excluded.max_concurrency, told_at = excluded.told_at
+
+-- name: lock_identify_budget
+-- Lock and read the daily IDENTIFY budget; `fresh` while what Discord said is at most $1 seconds old.
+SELECT remaining, max_concurrency, extract(epoch FROM window_ends - clock_timestamp())::float8 AS resets_in,
+       coalesce(told_at > clock_timestamp() - make_interval(secs => $1), false) AS fresh
+FROM identify_budget FOR UPDATE
+
+-- name: claim_identify_limits
+-- One pod at a time is told to ask Discord, for `$1` seconds; no row when somebody else was told.
+INSERT INTO identify_budget AS b (window_ends, remaining, max_concurrency, asked_at)
+VALUES (clock_timestamp(), 0, 1, clock_timestamp())
+ON CONFLICT (only_row) DO UPDATE SET asked_at = clock_timestamp()
+WHERE b.asked_at IS NULL OR b.asked_at <= clock_timestamp() - make_interval(secs => $1)
+RETURNING asked_at
 
 -- name: take_identify_key
 -- Take the turn of a concurrency key ($1) for `$2` seconds; no row when the turn is somebody's.

@@ -88,6 +88,7 @@ class GatewayPod:
             config=config,
             lease=self.lease,
             permits=Permits(config=config, rest=rest, pod_id=self.pod_id, incarnation=self.incarnation),
+            gateway_url=settings.discord.gateway_url,
             token=settings.discord.token,
             compression=_COMPRESSIONS[settings.discord.compression],
             wanted=wanted,

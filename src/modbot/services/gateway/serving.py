@@ -124,7 +124,7 @@ class ServedShard:
             await asyncio.shield(engine.close())
 
     async def _work(self, engine: Engine, inbox: Inbox) -> None:
-        session = self._session = await self._open_session(engine)
+        session = self._session = self._open_session(engine)
         session_task = asyncio.create_task(session.run())
         others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine))]
         broken = asyncio.ensure_future(engine.broken)
@@ -145,7 +145,7 @@ class ServedShard:
                 await asyncio.shield(session_task)
             self._session = None
 
-    async def _open_session(self, engine: Engine) -> GatewaySession:
+    def _open_session(self, engine: Engine) -> GatewaySession:
         shard = parse_formula_shard(self.shard_id)
         around = self._surroundings
         recovery = engine.offset is not None
@@ -158,7 +158,7 @@ class ServedShard:
 
         return GatewaySession(
             http=around.http,
-            url=(await around.permits.gateway()).url,
+            url=around.gateway_url,
             identity=Identity(token=around.token, intents=around.intents, shard=(shard.number, shard.count)),
             wanted=around.wanted,
             sink=self,

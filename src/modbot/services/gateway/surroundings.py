@@ -28,6 +28,7 @@ class Surroundings:
     config: ConfigClient
     lease: LeaseKeeper
     permits: Permits
+    gateway_url: str
     token: Secret
     compression: Compression
     wanted: frozenset[str]

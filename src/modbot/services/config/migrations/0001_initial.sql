@@ -65,7 +65,10 @@ CREATE TABLE identify_keys (
 CREATE TABLE identify_budget (
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),
     window_ends timestamptz NOT NULL,
-    remaining bigint NOT NULL
+    remaining bigint NOT NULL,
+    max_concurrency bigint NOT NULL,
+    told_at timestamptz,
+    asked_at timestamptz
 );
 
 CREATE TABLE invalid_requests (
