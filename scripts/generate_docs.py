@@ -159,7 +159,7 @@ def _commands() -> str:
         ),
         (
             "*Late* says what Discord shows when the answer takes longer than the deadline; the answer then follows. What opens a\n"
-            "form cannot be late: the form is the answer. *Anonymous*: who used it is replaced by a keyed hash before anything\n"
+            "form cannot be late: the form is the answer. *Anonymous*: the http pods replace who used it by a keyed hash before anything\n"
             "is stored or forwarded."
         ),
         "## Commands",
