@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import tempfile
 from pathlib import Path
 
@@ -36,8 +37,7 @@ async def _measure() -> list[dict[str, object]]:
             gateway_port=0,
         )
         async with Stack.prepare(plan) as stack:
-            while not await _holds_all(stack):
-                await asyncio.sleep(0.2)
+            await stack.until(functools.partial(_holds_all, stack), "the pod to hold every guild")
             await asyncio.sleep(_SETTLE)
             return [_row(stack, "gateway-0", "gateway pod, 1,000 guilds"), _row(stack, "config-0", "config pod")]
 

@@ -63,7 +63,7 @@ def dev(*, fresh: bool, gateways: int, guilds: int, state: Path) -> None:
 @main.command()
 @click.option("--keep", is_flag=True, help="Keep the state folder and print where it is.")
 @click.option(
-    "--guilds", default=60, show_default=True, type=click.IntRange(3, 1000), help="Guilds of the scripted day."
+    "--guilds", default=60, show_default=True, type=click.IntRange(21, 1000), help="Guilds of the scripted day."
 )
 def demo(*, keep: bool, guilds: int) -> None:
     """Play a scripted day against a simulated Discord, kill a pod in the middle, and compare expected with found."""

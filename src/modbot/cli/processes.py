@@ -27,6 +27,8 @@ class Child:
     log: Path
     tell: Told
     restarts: int = 0
+    failed_starts: int = 0
+    """How often in a row it ended by itself right after its start."""
     _process: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = None
     _allowed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,7 +95,9 @@ class Child:
             started = time.monotonic()
             code = await self._process.wait()
             self.tell(f"{self.name} ended ({_ending(code)}); starting it again")
-            pause = min(_LONGEST_PAUSE, pause * 2 or 0.5) if time.monotonic() - started < _SHORT_LIFE else 0.0
+            short = time.monotonic() - started < _SHORT_LIFE
+            self.failed_starts = self.failed_starts + 1 if short and code >= 0 else 0
+            pause = min(_LONGEST_PAUSE, pause * 2 or 0.5) if short else 0.0
             await asyncio.sleep(pause)
             await self._allowed.wait()
             self.restarts += 1

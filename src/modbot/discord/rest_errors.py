@@ -45,14 +45,14 @@ class ForbiddenError(RestError):
     """Discord forbids this request."""
 
     code = "discord_forbidden"
-    hint = "The code says why; `/check-requirements` shows what is missing."
+    hint = "The code says why; `/setup` in the guild shows what is missing."
 
 
 class MissingPermissionsError(ForbiddenError):
     """The bot lacks a permission in that guild or channel, or stands below the member it should act on."""
 
     code = "discord_permissions"
-    hint = "Run `/check-requirements` in the guild; it names the permission, channel or role order to mend."
+    hint = "Run `/setup` in the guild; it names what is missing. Or move the role of modbot up in the server settings."
 
 
 class UnknownError(RestError):

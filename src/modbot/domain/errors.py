@@ -32,7 +32,7 @@ class NotFoundError(ModbotError):
 
     code = "not_found"
     status = 404
-    hint = "Check the name; `modbot shards` and `modbot pods` list what exists."
+    hint = "Check the name; `modbot status` lists the pods, `GET /shards` of the config service the shards."
 
 
 class UnauthorizedError(ModbotError):

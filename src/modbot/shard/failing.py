@@ -22,7 +22,5 @@ def sentence(error: ModbotError | None, *, reference: str) -> str:
 def refusal(error: RefusedError) -> str:
     """Explain a refusal of Discord."""
     if error.discord_code in _MISSING_PERMISSIONS and error.needs:
-        return (
-            f"I need *{error.needs}* for this. Give it to my role, or let `/check-requirements` show what is missing."
-        )
+        return f"I need *{error.needs}* for this. Give it to my role, or let `/setup` show what is missing."
     return f"Discord refused this: {error} (code {error.discord_code})."
