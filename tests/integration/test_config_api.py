@@ -39,7 +39,7 @@ async def contents(settings: ConfigSettings) -> dict[str, list[Any]]:
 
 async def test_a_pod_registers_renews_and_leaves(call: Caller) -> None:
     status, grant, _ = await call("POST", "/pods/gateway-0/register", registration())
-    assert (status, grant["shard_count"], grant["rest_per_second"]) == (200, SHARDS, 45.0)
+    assert (status, grant["shard_count"], grant["rest_per_second"]) == (200, SHARDS, 40.5)
     while not grant["shards"]:
         status, grant, _ = await call("POST", "/pods/gateway-0/renew", {"incarnation": ID_1})
         assert status == 200
@@ -56,9 +56,7 @@ IDENTIFY = {
     "incarnation": ID_1,
     "shard_id": f"0-of-{SHARDS}",
     "epoch": 1,
-    "max_concurrency": 1,
-    "remaining": 1000,
-    "reset_after": 1.0,
+    "limits": {"max_concurrency": 1, "remaining": 1000, "reset_after": 1.0},
 }
 ACKNOWLEDGE = {"pod_id": "gateway-0", "incarnation": ID_1, "epoch": 9, "interaction_ids": [5]}
 REFUSED = {
@@ -93,7 +91,7 @@ REFUSED = {
     "renewal with negative demand": ("POST", "/pods/gateway-0/renew", {"incarnation": ID_1, "rest_demand": -1}, 400),
     "leaving of nobody": ("POST", "/pods/gateway-1/leave", {"incarnation": ID_1, "keep": False}, 409),
     "permit for an unknown shard": ("POST", "/permits/identify", IDENTIFY | {"shard_id": "77-of-99"}, 404),
-    "permit without concurrency": ("POST", "/permits/identify", IDENTIFY | {"max_concurrency": 0}, 400),
+    "permit without concurrency": ("POST", "/permits/identify", IDENTIFY | {"limits": IDENTIFY["limits"] | {"max_concurrency": 0}}, 400),
     "permit with a huge epoch": ("POST", "/permits/identify", IDENTIFY | {"epoch": 2**63}, 400),
     "empty inbox call": ("POST", "/inbox", {"entries": []}, 400),
     "entry for an unknown shard": ("POST", "/inbox", {"entries": [ENTRY, ENTRY | {"shard_id": "5-of-9"}]}, 404),

@@ -101,7 +101,9 @@ def _verdict(served: int, total: int, *, age_seconds: float | None, stale: bool)
         return Overall.UNKNOWN, "The config service does not answer, so nothing is known about the pods right now."
     if stale:
         return Overall.UNKNOWN, "The config service does not answer. What follows is the last that was known."
-    if total and served == total:
+    if not total:
+        return Overall.DEGRADED, "There are no shards yet."
+    if served == total:
         return Overall.SERVING, f"All {total} shards are served."
     missing = total - served
     verb = "is" if missing == 1 else "are"

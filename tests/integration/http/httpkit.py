@@ -309,3 +309,24 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 def _pod(owner: Owner) -> protocol.Pod:
     live = protocol.PodState.LIVE
     return protocol.Pod(pod_id=owner.name, incarnation=Incarnation(owner.name), address=owner.url, state=live)
+
+
+def tell(config: Config, *, connected: bool = True, name: str = "gateway-0") -> None:
+    load = protocol.ShardLoad(
+        shard_id=SHARD, epoch=Epoch(3), guilds=1234, events_per_second=56.78, lag_seconds=0.004, connected=connected
+    )
+    config.pods_told = [
+        protocol.PodHealth(
+            pod_id=PodId(name),
+            incarnation=Incarnation("an-incarnation"),
+            address="http://an-internal-address:3000",
+            state=protocol.PodState.LIVE,
+            lease_seconds=4.2,
+            capacity=64,
+            shards=[load],
+        )
+    ]
+    shard = protocol.ShardDetail(
+        shard_id=SHARD, epoch=Epoch(3), owner=PodId(name), last_owner=PodId(name), replica_store="a-store", waiting=""
+    )
+    config.shards_told = [shard]

@@ -1,6 +1,7 @@
 """An interaction from its verified body to its first answer, inside the deadline, whatever the others do (I7).
 
-The owner is asked and the inbox is written side by side. When the deadline comes first, Discord gets what the command declares and
+The owner is asked and the inbox is written side by side, and the answer waits for both: if the inbox could not be written, the owner is
+asked once more, to make durable what it has done (the id makes that the same answer). When the deadline comes first, Discord gets what the command declares and
 the inbox is told, so that the owner completes it by follow-up; what the owner answers after that is not used here. Nothing leaves
 this module as an exception: what nobody foresaw is logged with the interaction's id, and the person gets a sentence with that id.
 An anonymous person is replaced before anything else looks at the interaction (product rule 5).
@@ -81,15 +82,23 @@ class Answerer:
         return await self._ask(note, body, interaction, plan)
 
     async def _ask(self, note: Note, body: bytes, interaction: Interaction, plan: Forward) -> Immediate:
-        journaled = self._journal.append(note)
         try:
             async with asyncio.timeout_at(note.received + self._deadline):
-                return Immediate(await self._forwarder.forward(note.guild_id, body, journaled=journaled), "answered")
+                return Immediate(await self._forward(note, body), "answered")
         except TimeoutError:
             late = deciding.decide_late_answer(interaction, plan.declared)
             self._journal.defer(note)
             _log.info("interaction_deferred", interaction=str(note.interaction_id), answer=late.outcome)
             return late
+
+    async def _forward(self, note: Note, body: bytes) -> bytes:
+        """Return the owner's answer once the interaction is safe: in the inbox, or durable in the shard file."""
+        arriving = self._journal.append(note)
+        hoped = not arriving.done()
+        answer = await self._forwarder.forward(note.guild_id, body, journaled=hoped)
+        if hoped and not await asyncio.shield(arriving):
+            answer = await self._forwarder.forward(note.guild_id, body, journaled=False)
+        return answer
 
     def _without_identity(self, body: bytes) -> bytes:
         return msgspec.json.encode(anonymity.anonymous(msgspec.json.decode(body), self._anonymity_key()))

@@ -1,8 +1,8 @@
 """The way of interactions into the inbox: one call at a time that carries everything that waits.
 
-*Appends* happen beside the forwarding and nobody waits for them. One that fails is counted and forgotten, because the owner has the
-interaction from the forwarding; after a failure the config service counts as down for `DOWN_PAUSE` seconds and what comes meanwhile
-is counted at once.
+*Appends* happen beside the forwarding; whoever made one is told whether it arrived. One that fails is counted and forgotten, because
+the owner has the interaction from the forwarding and is asked to make it durable; after a failure the config service counts as down
+for `DOWN_PAUSE` seconds and what comes meanwhile is counted at once.
 
 *Deferrals* must arrive: Discord shows "thinking" until the owner completes them, and the owner may know of them from the inbox only.
 They are kept in memory and sent again, with growing pauses, until they are accepted or their token has expired, and the end of the
@@ -73,6 +73,7 @@ class Journal:
         self._metrics = metrics
         self._now = now
         self._appends: dict[InteractionId, InboxEntry] = {}
+        self._arriving: dict[InteractionId, asyncio.Future[bool]] = {}
         self._deferrals: dict[InteractionId, Note] = {}
         self._wake_appends = asyncio.Event()
         self._wake_deferrals = asyncio.Event()
@@ -85,18 +86,21 @@ class Journal:
         """False while the config service is known not to answer."""
         return self._now() >= self._down_until
 
-    def append(self, note: Note) -> bool:
-        """Put a note on its way to the inbox; False (and counted) when it is known that it would not arrive."""
+    def append(self, note: Note) -> asyncio.Future[bool]:
+        """Put a note on its way to the inbox; the future says whether it arrived, at once (False) when it is known that it would not."""
+        arriving: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         shard_id = self._shard_of(note.guild_id)
         if shard_id is None or not self.available:
             self._metrics.unjournaled.inc()
-            return False
+            arriving.set_result(False)
+            return arriving
         self._appends[note.interaction_id] = InboxEntry(
             interaction_id=note.interaction_id, shard_id=shard_id, payload=note.payload
         )
+        self._arriving[note.interaction_id] = arriving
         self._wake_appends.set()
         self._idle.clear()
-        return True
+        return arriving
 
     def defer(self, note: Note) -> None:
         """See to it that the inbox holds the note, marked as deferred."""
@@ -128,20 +132,21 @@ class Journal:
                 failed = await self._append(batch)
                 for entry in batch:
                     self._appends.pop(entry.interaction_id, None)
-                self._metrics.unjournaled.inc(failed)
+                    self._arriving.pop(entry.interaction_id).set_result(entry.interaction_id not in failed)
+                self._metrics.unjournaled.inc(len(failed))
             self._settle()
 
-    async def _append(self, batch: list[InboxEntry]) -> int:
-        """Return how many of the batch did not arrive."""
+    async def _append(self, batch: list[InboxEntry]) -> set[InteractionId]:
+        """Return which of the batch did not arrive."""
         if not self.available:
-            return len(batch)
+            return {entry.interaction_id for entry in batch}
         try:
             refused = await _send(lambda entries: self._client.append_inbox(entries, limit=APPEND_LIMIT), batch)
         except ModbotError as error:
             self._down_until = self._now() + DOWN_PAUSE
             _log.warning("inbox_unreachable", code=error.code, error=str(error), entries=len(batch))
-            return len(batch)
-        return len(refused)
+            refused = batch
+        return {entry.interaction_id for entry in refused}
 
     async def _send_deferrals(self) -> None:
         pause = _FIRST_PAUSE
