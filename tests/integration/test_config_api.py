@@ -91,7 +91,12 @@ REFUSED = {
     "renewal with negative demand": ("POST", "/pods/gateway-0/renew", {"incarnation": ID_1, "rest_demand": -1}, 400),
     "leaving of nobody": ("POST", "/pods/gateway-1/leave", {"incarnation": ID_1, "keep": False}, 409),
     "permit for an unknown shard": ("POST", "/permits/identify", IDENTIFY | {"shard_id": "77-of-99"}, 404),
-    "permit without concurrency": ("POST", "/permits/identify", IDENTIFY | {"limits": IDENTIFY["limits"] | {"max_concurrency": 0}}, 400),
+    "permit without concurrency": (
+        "POST",
+        "/permits/identify",
+        IDENTIFY | {"limits": IDENTIFY["limits"] | {"max_concurrency": 0}},
+        400,
+    ),
     "permit with a huge epoch": ("POST", "/permits/identify", IDENTIFY | {"epoch": 2**63}, 400),
     "empty inbox call": ("POST", "/inbox", {"entries": []}, 400),
     "entry for an unknown shard": ("POST", "/inbox", {"entries": [ENTRY, ENTRY | {"shard_id": "5-of-9"}]}, 404),

@@ -99,12 +99,12 @@ async def test_after_a_failure_the_service_counts_as_down_for_a_while() -> None:
     world = World()
     world.client.down = True
     async with world.journal.running(farewell=5):
-        assert world.journal.append(world.note(1))
-        await world.client.tried.wait()
-        await asyncio.sleep(0)
-        assert not world.journal.append(world.note(2))
+        assert not await world.journal.append(world.note(1))
+        at_once = world.journal.append(world.note(2))
+        assert at_once.done()
+        assert not at_once.result()
         world.client.down = False
         world.time += journal.DOWN_PAUSE
-        assert world.journal.append(world.note(3))
+        assert await world.journal.append(world.note(3))
     assert world.client.batches == [[3]]
     assert world.sample("modbot_http_unjournaled_total") == 2

@@ -1,7 +1,7 @@
 """An interaction from its verified body to its first answer, inside the deadline, whatever the others do (I7).
 
-The owner is asked and the inbox is written side by side, and the answer waits for both: if the inbox could not be written, the owner is
-asked once more, to make durable what it has done (the id makes that the same answer). When the deadline comes first, Discord gets what the command declares and
+The owner is asked and the inbox is written side by side, and the answer waits for both: if the inbox cannot be written or is slow, the owner
+is asked once more, to make durable what it has done (the id makes that the same answer). When the deadline comes first, Discord gets what the command declares and
 the inbox is told, so that the owner completes it by follow-up; what the owner answers after that is not used here. Nothing leaves
 this module as an exception: what nobody foresaw is logged with the interaction's id, and the person gets a sentence with that id.
 An anonymous person is replaced before anything else looks at the interaction (product rule 5).
@@ -37,6 +37,8 @@ class _Head(msgspec.Struct):
     id: str
 
 
+_PATIENCE: Final = 0.2
+"""Seconds to wait for the inbox once the owner has answered; making it durable at the owner costs less."""
 _HEAD: Final = msgspec.json.Decoder(_Head)
 
 
@@ -96,12 +98,18 @@ class Answerer:
         arriving = self._journal.append(note)
         hoped = not arriving.done()
         answer = await self._forwarder.forward(note.guild_id, body, journaled=hoped)
-        if hoped and not await asyncio.shield(arriving):
+        if hoped and not await _arrived(arriving):
             answer = await self._forwarder.forward(note.guild_id, body, journaled=False)
         return answer
 
     def _without_identity(self, body: bytes) -> bytes:
         return msgspec.json.encode(anonymity.anonymous(msgspec.json.decode(body), self._anonymity_key()))
+
+
+async def _arrived(arriving: asyncio.Future[bool]) -> bool:
+    """Say whether the inbox has it; one that takes long counts as not yet."""
+    done, _ = await asyncio.wait([arriving], timeout=_PATIENCE)
+    return bool(done) and arriving.result()
 
 
 def _failed(body: bytes, error: Exception) -> Immediate:
