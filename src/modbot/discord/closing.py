@@ -61,7 +61,7 @@ class IntentsRefusedError(GatewayRefusedError):
     """Discord does not grant the intents that were asked for."""
 
     code = "intents_refused"
-    hint = "Enable Server Members and Message Content in the Developer Portal, or set MODBOT_MESSAGE_CONTENT=false."
+    hint = "Enable Message Content in the Developer Portal, or set MODBOT_MESSAGE_CONTENT=false."
 
 
 class VersionRefusedError(GatewayRefusedError):

@@ -28,6 +28,11 @@ EFFECTS: Final = Counter(
 INTERACTIONS: Final = Counter(
     "modbot_interactions_total", "Interactions applied, by kind of first answer.", ["answer"], registry=REGISTRY
 )
+LOCAL_ANONYMITY_KEYS: Final = Counter(
+    "modbot_local_anonymity_keys_total",
+    "Anonymous interactions numbered with a key of this pod's own, because the shared one could not be had.",
+    registry=REGISTRY,
+)
 GAPS: Final = Counter(
     "modbot_gaps_total", "Sessions that could not be resumed.", ["shard", "reason"], registry=REGISTRY
 )

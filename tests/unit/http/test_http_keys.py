@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from modbot.cluster.anonymity_keys import GRACE, AnonymityKeys
 from modbot.cluster.protocol import AnonymityKey
 from modbot.domain.errors import UnavailableError
-from modbot.services.http.anonymity_keys import GRACE, AnonymityKeys
 from modbot.services.http.metrics import Metrics
 
 SHARED = "5a" * 32
@@ -30,7 +30,9 @@ class World:
         self.time = 1000.0
         self.metrics = Metrics()
         self.wall = datetime(2026, 11, 23, 23, 59, tzinfo=UTC)
-        self.keys = AnonymityKeys(self.client, self.metrics, now=lambda: self.time, today=lambda: self.wall)
+        self.keys = AnonymityKeys(
+            self.client, on_local=self.metrics.local_keys.inc, now=lambda: self.time, today=lambda: self.wall
+        )
 
     def local_uses(self) -> float | None:
         return self.metrics.registry.get_sample_value("modbot_http_local_anonymity_keys_total")

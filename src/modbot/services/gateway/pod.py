@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ import aiohttp
 import structlog
 
 from modbot.cluster import protocol
+from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
 from modbot.cluster.leases import Hooks, LeaseKeeper, Measurements
 from modbot.cluster.routing import RoutingTable
@@ -31,6 +33,7 @@ from modbot.discord.transports import Compression
 from modbot.domain.errors import ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
+from modbot.ops import metrics
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
@@ -87,6 +90,7 @@ class GatewayPod:
             http=http,
             config=config,
             lease=self.lease,
+            anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
             permits=Permits(config=config, rest=rest, pod_id=self.pod_id, incarnation=self.incarnation),
             gateway_url=settings.discord.gateway_url,
             token=settings.discord.token,
@@ -102,6 +106,7 @@ class GatewayPod:
                 asyncio.create_task(self.lease.run()),
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
+                asyncio.create_task(self.surroundings.anonymity.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
             try:

@@ -17,12 +17,13 @@ import structlog
 
 from modbot.cluster import protocol
 from modbot.discord.closing import GatewayRefusedError
-from modbot.discord.intake import Batch
+from modbot.discord.intake import Batch, Hole, SessionLost
 from modbot.discord.sending import Identity
 from modbot.discord.sessions import GatewaySession
 from modbot.domain.errors import StaleEpochError
 from modbot.domain.ids import Epoch, ShardId, parse_formula_shard
 from modbot.ops import metrics
+from modbot.services.gateway.anonymising import anonymised
 from modbot.services.gateway.inboxes import Inbox
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard import database
@@ -63,12 +64,16 @@ class ServedShard:
         if engine is None:
             raise StaleEpochError(f"Shard {self.shard_id} is closed.")
         started = time.monotonic()
-        applied = await engine.apply(batch)
+        around = self._surroundings
+        applied = await engine.apply(anonymised(batch, around.tools.registry, around.anonymity.current))
         took = time.monotonic() - started
         self._meter.events += applied.dispatches
         self._meter.slowest = max(self._meter.slowest, took)
         metrics.EVENTS.labels(self.shard_id).inc(applied.dispatches)
         metrics.EVENT_LAG.labels(self.shard_id).observe(took)
+        for item in batch.items:
+            if isinstance(item, SessionLost | Hole):
+                metrics.GAPS.labels(self.shard_id, "hole" if isinstance(item, Hole) else "session lost").inc()
 
     async def run(self) -> None:
         """Serve until cancelled, or until the shard is somebody else's."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 
+from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
 from modbot.cluster.leases import LeaseKeeper
 from modbot.discord.transports import Compression
@@ -28,6 +29,7 @@ class Surroundings:
     config: ConfigClient
     lease: LeaseKeeper
     permits: Permits
+    anonymity: AnonymityKeys
     gateway_url: str
     token: Secret
     compression: Compression

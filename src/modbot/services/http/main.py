@@ -19,6 +19,7 @@ import aiohttp
 import structlog
 import uvloop
 
+from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
 from modbot.cluster.routing import RoutingTable
 from modbot.domain.errors import ModbotError, SettingsError
@@ -29,7 +30,6 @@ from modbot.ops.settings import HttpSettings
 from modbot.portal.assets import Assets
 from modbot.portal.pages import Pages
 from modbot.services.http import web
-from modbot.services.http.anonymity_keys import AnonymityKeys
 from modbot.services.http.answering import Answerer
 from modbot.services.http.cluster_status import ClusterStatus
 from modbot.services.http.forwarding import Forwarder
@@ -54,7 +54,7 @@ async def application(settings: HttpSettings, registry: Registry) -> AsyncIterat
     async with _session() as session:
         client = ConfigClient(settings.config_url, token, session)
         routing = RoutingTable(client)
-        keys = AnonymityKeys(client, metrics, now=now, today=lambda: datetime.now(UTC))
+        keys = AnonymityKeys(client, on_local=metrics.local_keys.inc, now=now, today=lambda: datetime.now(UTC))
         journal = Journal(client, routing.shard_of, metrics, now=now)
         answerer = Answerer(
             registry,

@@ -1,4 +1,4 @@
-"""The key of the day under which anonymous people get their number, shared by all http pods.
+"""The key of the day under which anonymous people get their number, shared by all pods.
 
 It comes from the config service and is fetched again when its day ends. Without the config service this process makes up a key
 of its own for the day: anonymity holds just the same, only the recognition of a second report across pods does not, and so every
@@ -18,7 +18,6 @@ import structlog
 
 from modbot.cluster.protocol import AnonymityKey
 from modbot.domain.errors import ModbotError
-from modbot.services.http.metrics import Metrics
 
 RETRY: Final = 2.0
 GRACE: Final = 5.0
@@ -40,13 +39,18 @@ class _Held:
 
 
 class AnonymityKeys:
-    """Holds the key of the day. `now` is monotonic seconds, `today` the time of day in UTC."""
+    """Holds the key of the day. `now` is monotonic seconds, `today` the time of day in UTC; `on_local` counts uses of a key of our own."""
 
     def __init__(
-        self, client: KeyClient, metrics: Metrics, *, now: Callable[[], float], today: Callable[[], datetime]
+        self,
+        client: KeyClient,
+        *,
+        on_local: Callable[[], None],
+        now: Callable[[], float],
+        today: Callable[[], datetime],
     ) -> None:
         self._client = client
-        self._metrics = metrics
+        self._on_local = on_local
         self._now = now
         self._today = today
         self._shared: _Held | None = None
@@ -56,7 +60,7 @@ class AnonymityKeys:
         """Return the key to use now."""
         if self._shared is not None and self._now() < self._shared.until:
             return self._shared.key
-        self._metrics.local_keys.inc()
+        self._on_local()
         if self._local is None or self._now() >= self._local.until:
             self._local = _Held(secrets.token_bytes(32), self._now() + _seconds_to_midnight(self._today()))
         return self._local.key
