@@ -66,7 +66,7 @@ async def carry_out(run: Run, order: Order) -> None:
         thread_id=posted.thread_id,
     )
     await user_threads.announce(run, "line", line)
-    await _answer(run, f"Done: <@{order.target.user_id}> was {done}.")
+    await _answer(run, views.answer(target_name=order.target.username, done=done))
 
 
 async def _act(run: Run, order: Order) -> str | None:
@@ -87,7 +87,7 @@ async def _objection(run: Run, order: Order) -> str | None:
         return None  # a second run: it is done, and the member may be gone because of it
     member = await _member(run, order.target.user_id)
     if member is None and order.kind in _NEEDS_MEMBER:
-        return f"<@{order.target.user_id}> is not in this server any more."
+        return views.not_here(order.target.username)
     target = Standing(order.target.user_id, member.roles if member else ())
     actor = Standing(order.actor_id, order.actor_roles)
     return await run.read(
