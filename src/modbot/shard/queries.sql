@@ -1,3 +1,7 @@
+-- name: has_shard
+-- A new file has no tables yet.
+SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'shard'
+
 -- name: read_shard
 -- Whose file this is, the epoch it is written under, and the offset.
 SELECT shard_id, epoch, session_id, resume_url, seq FROM shard WHERE id = 1
