@@ -216,7 +216,8 @@ class FakeDiscord:
         return message
 
     def _delete(self, route, channel, message_id):
-        self.messages[channel].remove(self._find(route, channel, message_id))
+        message = self._find(route, channel, message_id)
+        self.messages[channel].remove(message)
 
     def _open_thread(self, parent, body):
         thread_id = snowflake(self.clock, next(self._numbers))
@@ -316,9 +317,11 @@ class World:
     async def fire_timers(self, seconds=0.0):
         """Let time pass and the timers that are due fire."""
         self.clock.advance(seconds)
+        rounds = 0
         while await self.rows("SELECT 1 FROM timers WHERE due_at <= ?", round(self.clock.now().timestamp() * 1000)):
             self.engine._timers_changed.set()
-            await asyncio.sleep(0)
+            rounds += 1
+            assert rounds < 200, "timers do not fire"
 
     async def rows(self, sql, *bindings):
         return await self.engine.commit(lambda tx: tx.all(sql, bindings))
