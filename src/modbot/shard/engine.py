@@ -200,10 +200,11 @@ class Engine:
     def _fire_due(self, tx: Transaction) -> int | None:
         for guild_id, name, key, due_at, args in tx.all(_SQL["due_timers"], (tx.now_ms,)):
             tx.guild_id, tx.cause = GuildId(guild_id), f"timer/{name}/{key}/{due_at}"
-            tx.execute(_SQL["cancel_timer"], (guild_id, name, key))
-            kind = self._tools.registry.timers[name]
+            if not tx.execute(_SQL["take_timer"], (guild_id, name, key, due_at)):
+                continue  # an earlier one of this round has cancelled or moved it
             try:
                 with tx.savepoint():
+                    kind = self._tools.registry.timers[name]
                     kind.handler(tx, msgspec.json.decode(args, type=kind.args_type))
             except FILE_ERRORS:
                 raise

@@ -89,6 +89,10 @@ ON CONFLICT (guild_id, name, key) DO UPDATE SET due_at = ?4, args = ?5
 -- name: cancel_timer
 DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ?
 
+-- name: take_timer
+-- A timer fires as it was when it was found due.
+DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ? AND due_at = ?
+
 -- name: due_timers
 SELECT guild_id, name, key, due_at, args FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT 200
 
