@@ -1,3 +1,7 @@
+-- name: has_shard
+-- A new file has no tables yet.
+SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'shard'
+
 -- name: read_shard
 -- Whose file this is, the epoch it is written under, and the offset.
 SELECT shard_id, epoch, session_id, resume_url, seq FROM shard WHERE id = 1
@@ -77,6 +81,10 @@ ON CONFLICT (guild_id, name, key) DO UPDATE SET due_at = ?4, args = ?5
 -- name: cancel_timer
 -- Whoever set it does not want it any more, or it has fired.
 DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ?
+
+-- name: take_timer
+-- A timer fires as it was when it was found due.
+DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ? AND due_at = ?
 
 -- name: due_timers
 -- The next timers to fire, the oldest first.
