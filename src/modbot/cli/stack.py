@@ -92,6 +92,7 @@ class Stack:
     ports: Ports
     children: dict[str, Child] = field(default_factory=dict)
     discord: dict[str, str] = field(default_factory=dict)
+    database_url: str = ""
     _postgres_pid: int | None = None
     _http: aiohttp.ClientSession | None = None
     _internal_token: str = ""
@@ -190,8 +191,9 @@ class Stack:
         (state / "logs").mkdir(parents=True, exist_ok=True)
         remembered = _remembered(state)
         self._internal_token = remembered["internal_token"]
-        database_url, _ = await asyncio.gather(asyncio.to_thread(self._start_postgres), self._start_discord(remembered))
-        await self._start_config(database_url)
+        starting = asyncio.to_thread(self._start_postgres), self._start_discord(remembered)
+        self.database_url, _ = await asyncio.gather(*starting)
+        await self._start_config()
         gateways = [self._start_gateway(number) for number in range(self.plan.gateways)]
         https = [self._start_http(number, remembered) for number in range(self.plan.http)]
         await asyncio.gather(*gateways, *https)
@@ -231,11 +233,11 @@ class Stack:
         await self._until_answers(f"{self.chat_url}/control/sessions", "the simulated Discord")
         self.discord = json.loads((state / "discord.json").read_text("utf-8"))
 
-    async def _start_config(self, database_url: str) -> None:
+    async def _start_config(self) -> None:
         for number, port in enumerate(self.ports.config):
             environment = {
                 **self._common(),
-                "DATABASE_URL": database_url,
+                "DATABASE_URL": self.database_url,
                 "MODBOT_CONFIG_HOST": "127.0.0.1",
                 "MODBOT_CONFIG_PORT": str(port),
                 "MODBOT_SHARD_COUNT": str(self.plan.shard_count),
