@@ -9,5 +9,8 @@ ON CONFLICT (guild_id, user_id) DO UPDATE SET thread_id = ?3, controls_id = NULL
 -- name: remember_controls
 UPDATE user_threads SET controls_id = ? WHERE guild_id = ? AND user_id = ? AND thread_id = ?
 
+-- name: forget_thread_of
+DELETE FROM user_threads WHERE guild_id = ? AND user_id = ?
+
 -- name: forget_thread
 DELETE FROM user_threads WHERE guild_id = ? AND thread_id = ?
