@@ -13,6 +13,7 @@ MESSAGE_LIMIT = 2000
 ELLIPSIS = "…"
 _SPECIAL = re.compile(r"([\\*_~`|>#\[\]()@:-])")
 _BARE_SPECIAL = re.compile(r"([\\*_~`|\[\]])")
+_LINE_START = re.compile(r"^(\s*)([#>-])")
 _LINK = re.compile(r"<?(https?://[^\s<>]+|discord\.gg/[^\s<>]+)>?", re.IGNORECASE)
 _MENTION = re.compile(r"@(everyone|here)|<(@[!&]?|#)(\d+)>")
 _ZERO_WIDTH = "\u200b"
@@ -35,10 +36,11 @@ def quote(text: str, limit: int) -> str:
     position = 0
     for match in _LINK.finditer(safe):
         pieces.append(_BARE_SPECIAL.sub(r"\\\1", safe[position : match.start()]))
-        pieces.append(f"<{match[1]}>" if "://" in match[1] else match[1].replace(".", f".{_ZERO_WIDTH}", 1))
+        pieces.append(f"<{match[1]}>" if "://" in match[1] else _unlink(match[1]))
         position = match.end()
     pieces.append(_BARE_SPECIAL.sub(r"\\\1", safe[position:]))
-    quoted = "\n".join(f"> {line}" for line in "".join(pieces).splitlines())
+    lines = "".join(pieces).splitlines()
+    quoted = "\n".join("> " + _LINE_START.sub(r"\1\\\2", line) for line in lines)
     return quoted if len(quoted) <= limit else _cut_quote(quoted, limit)
 
 
@@ -71,6 +73,11 @@ def _unping(match: re.Match[str]) -> str:
     if match[1]:
         return f"@{_ZERO_WIDTH}{match[1]}"
     return match[0]  # rendered as a name or channel; `allowed_mentions` keeps it silent
+
+
+def _unlink(invite: str) -> str:
+    """Show an invite without its preview; what stands behind it up to the next space is a user's text like any other."""
+    return _BARE_SPECIAL.sub(r"\\\1", invite.replace(".", f".{_ZERO_WIDTH}", 1))
 
 
 def _cut_quote(quoted: str, limit: int) -> str:
