@@ -1,5 +1,7 @@
 """The core loop through the real features: activity, reports, user threads, moderation, set-up."""
 
+import msgspec
+import openapi
 import pytest
 import shardkit
 from shardkit import (
@@ -92,6 +94,39 @@ def check_bodies(world):
         assert len(list(walk(body.get("components", [])))) <= 40
         assert len(ids) == len(set(ids))
         assert all(len(each) <= 100 for each in ids)
+
+
+def check_requests(world):
+    """Compare what was sent with Discord's own description, where it is at hand."""
+    if not openapi.path().exists():
+        pytest.skip("Discord's OpenAPI description is not there")
+    checker = openapi.Checker()
+    for call in world.discord.calls:
+        template = checker.operation(call["method"], call["path"])
+        assert template is not None, call["path"]
+        if call["json"] is not None:
+            place = f"/paths/{openapi._escaped(template)}/{call['method'].lower()}/requestBody/content/application~1json/schema"
+            checker._add(call["method"], call["path"], "request", place, call["json"])
+    checker.verify()
+
+
+async def test_every_request_of_the_core_loop_is_as_discord_describes_it(world):
+    message = shardkit.message_body(500, content="bad", embeds=[{"title": "t"}])
+    await world.interact(menu(world, "Track", message))
+    await report(world, message)
+    for kind in ("timeout", "kick", "ban", "ban_delete"):
+        world.discord.join(MEMBER, LOW_ROLE)
+        fields = {"reason": {"value": "why"}, "seconds": {"type": 3, "values": ["3600"]}}
+        await world.interact(form(world, f"moderation:confirm:{kind}:{MEMBER}", fields))
+        await world.idle()
+    await world.interact(form(world, f"reports:confirm-delete:user:{MEMBER}"))
+    await world.idle()
+    await world.dispatch(
+        "INTERACTION_CREATE", msgspec.to_builtins(world.press(2, {"name": "setup", "type": 1}, user=OWNER))
+    )
+    await world.idle()
+    assert {call["method"] for call in world.discord.calls} == {"GET", "POST", "PUT", "PATCH", "DELETE"}
+    check_requests(world)
 
 
 def walk(components):
