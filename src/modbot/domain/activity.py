@@ -14,7 +14,7 @@ import regex
 _TOKENS = regex.compile(
     r"```(?P<fenced>.*?)\n?```"
     r"|`(?P<inline>[^`\n]+)`"
-    r"|\[(?P<label>[^\]\n]*)\]\(<?(?P<target>https?://[^\s>)]+)>?[^)\n]*\)"
+    r"|\[(?P<label>[^\]\n]*)\]\(<?(?P<target>https?://[^\s>)]+)>?[^)\n]{0,300}\)"
     r"|<?(?P<bare>https?://[^\s>)]+)>?",
     regex.DOTALL,
 )

@@ -91,9 +91,10 @@ def channel_permissions(
     """Apply a channel's overwrites: @everyone, then all roles together, then the member."""
     if base & Permission.ADMINISTRATOR:
         return ALL
-    everyone = [each for each in overwrites if not each.is_member and each.target_id == guild_id]
-    of_roles = [each for each in overwrites if not each.is_member and each.target_id in set(held)]
-    own = [each for each in overwrites if each.is_member and each.target_id == user_id]
+    facts, roles = list(overwrites), set(held)
+    everyone = [each for each in facts if not each.is_member and each.target_id == guild_id]
+    of_roles = [each for each in facts if not each.is_member and each.target_id in roles]
+    own = [each for each in facts if each.is_member and each.target_id == user_id]
     bits = base
     for group in (everyone, of_roles, own):
         for each in group:

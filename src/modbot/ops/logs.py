@@ -1,11 +1,12 @@
 """Structured logs: constant event names, facts as fields; JSON in production, aligned lines at a desk.
 
-Secrets given to `configure` are replaced in every field before anything is written, so that a token that slipped into an
-exception text does not leave the process. User text and reporter ids are never passed to the logger in the first place.
+Secrets given to `configure` are replaced in every line before it is written, whatever field they stand in, so that a token that
+slipped into an exception does not leave the process. User text and reporter ids are never passed to the logger in the first place.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterable
@@ -20,13 +21,10 @@ _STARS = "***"
 
 def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Secret] = ()) -> None:
     """Set up logging for this process; every line carries `service`."""
-    hidden = [secret.reveal() for secret in secrets if secret.reveal()]
+    hidden = [form for secret in secrets if secret.reveal() for form in _forms(secret.reveal())]
 
-    def redact(_logger: Any, _name: str, fields: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        for key, value in fields.items():
-            if isinstance(value, str):
-                fields[key] = _without(value, hidden)
-        return fields
+    def redact(_logger: Any, _name: str, line: Any) -> str:
+        return _without(line, hidden)
 
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -39,14 +37,20 @@ def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Se
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            redact,
             renderer,
+            redact,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _forms(secret: str) -> list[str]:
+    """Return a secret as a written line may hold it: as it is, and escaped by `repr`, by JSON or by one after the other."""
+    plain = [secret, repr(secret)[1:-1]]
+    return sorted({*plain, *(json.dumps(form)[1:-1] for form in plain)}, key=len, reverse=True)
 
 
 def _without(text: str, hidden: list[str]) -> str:

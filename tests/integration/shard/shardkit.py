@@ -382,12 +382,12 @@ def guild_body():
     }
 
 
-def message_body(message_id, *, author=MEMBER, content="hello", channel=CHANNEL, **more):
+def message_body(message_id, *, content="hello", channel=CHANNEL, **more):
     return {
         "id": str(message_id),
         "channel_id": str(channel),
         "guild_id": str(GUILD),
-        "author": {"id": str(author), "username": f"user{author}"},
+        "author": {"id": str(MEMBER), "username": f"user{MEMBER}"},
         "content": content,
         "attachments": [],
         **more,

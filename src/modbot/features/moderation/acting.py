@@ -16,7 +16,7 @@ from modbot.features import user_threads
 from modbot.features.moderation import views
 from modbot.ops import statements
 from modbot.shard import calls, failing, responses, snapshot
-from modbot.shard.effects import Call, RefusedError, Run
+from modbot.shard.effects import Call, RefusedError, Run, UserError
 from modbot.shard.feature import Feature
 from modbot.shard.responses import Reply
 from modbot.shard.transaction import Transaction
@@ -50,6 +50,12 @@ async def carry_out(run: Run, order: Order) -> None:
         return
     await run.commit("done", lambda tx: _settle(tx, order, "done", None))
     done = actions.past(order.kind, order.seconds)
+    problem = await _announce(run, order, done)
+    await _answer(run, f"{views.answer(target_name=order.target.username, done=done)} {problem}".strip())
+
+
+async def _announce(run: Run, order: Order, done: str) -> str:
+    """Write it into the thread and the mod log; returns what kept it from being written, which undoes nothing."""
     body = views.entry(
         target_id=order.target.user_id,
         target_name=order.target.username,
@@ -57,16 +63,19 @@ async def carry_out(run: Run, order: Order) -> None:
         done=done,
         reason=order.reason,
     )
-    posted = await user_threads.post(run, "entry", order.target, body)
-    line = views.log_line(
-        target_name=order.target.username,
-        actor_id=order.actor_id,
-        done=done,
-        reason=order.reason,
-        thread_id=posted.thread_id,
-    )
-    await user_threads.announce(run, "line", line)
-    await _answer(run, views.answer(target_name=order.target.username, done=done))
+    try:
+        posted = await user_threads.post(run, "entry", order.target, body)
+        line = views.log_line(
+            target_name=order.target.username,
+            actor_id=order.actor_id,
+            done=done,
+            reason=order.reason,
+            thread_id=posted.thread_id,
+        )
+        await user_threads.announce(run, "line", line)
+    except (RefusedError, UserError) as error:
+        return f"I could not write it into the history. {failing.sentence(error, reference=run.effect.key)}"
+    return ""
 
 
 async def _act(run: Run, order: Order) -> str | None:
@@ -83,8 +92,8 @@ async def _act(run: Run, order: Order) -> str | None:
 
 
 async def _objection(run: Run, order: Order) -> str | None:
-    if run.did("act"):
-        return None  # a second run: it is done, and the member may be gone because of it
+    if run.did("running"):
+        return None  # a second run: nothing spoke against it, and the member may be gone because of the first
     member = await _member(run, order.target.user_id)
     if member is None and order.kind in _NEEDS_MEMBER:
         return views.not_here(order.target.username)

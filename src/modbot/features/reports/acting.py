@@ -91,7 +91,8 @@ async def delete_reported(run: Run, order: DeleteReported) -> None:
 
 async def _write_entry(run: Run, entry: views.Entry) -> Place:
     place = await run.read(lambda tx: records.place_of_entry(tx, entry.message_id))
-    if place is not None:
+    known = place is not None and entry.evidence is None  # the entry holds the only copy of the text: leave it as it is
+    if place is not None and not known:
         try:
             await run.request("add", calls.edit_message(place.channel_id, place.message_id, views.entry(entry)))
         except RefusedError as error:
@@ -103,6 +104,8 @@ async def _write_entry(run: Run, entry: views.Entry) -> Place:
     files = await _files(run, entry.evidence)
     posted = await user_threads.post(run, "entry", person, views.entry(entry), files=files)
     place = Place(posted.thread_id, posted.message_id)
+    if known:
+        return place
     await run.commit("remember", lambda tx: records.remember_entry(tx, entry.message_id, place))
     return place
 

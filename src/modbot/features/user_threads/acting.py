@@ -68,15 +68,14 @@ async def ensure(run: Run, person: Person, *, round_name: str = "") -> ChannelId
 
 async def post(run: Run, step: str, person: Person, body: dict[str, Any], *, files: tuple[File, ...] = ()) -> Posted:
     """Add an entry to the user's thread; a thread that is gone or locked is replaced once."""
-    thread_id = await ensure(run, person)
     needs = "Send Messages in Threads"
     try:
+        thread_id = await ensure(run, person)
         posted = await run.request(step, calls.send_message(thread_id, body, files=files, needs=needs))
     except RefusedError as error:
         if error.discord_code not in _GONE:
             raise
-        gone = thread_id
-        await run.commit(f"{step}/gone", lambda tx: tx.execute(_SQL["forget_thread"], (tx.guild_id, gone)))
+        await run.commit(f"{step}/gone", lambda tx: tx.execute(_SQL["forget_thread_of"], (tx.guild_id, person.user_id)))
         thread_id = await ensure(run, person, round_name=f"/{step}")
         posted = await run.request(f"{step}/again", calls.send_message(thread_id, body, files=files, needs=needs))
     return Posted(thread_id, MessageId(posted.id))

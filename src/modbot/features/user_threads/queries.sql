@@ -11,6 +11,10 @@ ON CONFLICT (guild_id, user_id) DO UPDATE SET thread_id = ?3, controls_id = NULL
 -- The controls are posted.
 UPDATE user_threads SET controls_id = ? WHERE guild_id = ? AND user_id = ? AND thread_id = ?
 
+-- name: forget_thread_of
+-- The thread that a user has, when an entry could not be posted there.
+DELETE FROM user_threads WHERE guild_id = ? AND user_id = ?
+
 -- name: forget_thread
 -- The thread is gone.
 DELETE FROM user_threads WHERE guild_id = ? AND thread_id = ?
