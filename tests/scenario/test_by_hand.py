@@ -21,9 +21,9 @@ _PLACE = "free"
 _FILE = "how_to_claim.txt"
 
 
-def _plan(tmp_path: Path) -> Plan:
+def _plan(state_folder: Path) -> Plan:
     return Plan(
-        state=tmp_path / "state",
+        state=state_folder / "state",
         gateways=2,
         http=1,
         guilds=3,
@@ -35,8 +35,8 @@ def _plan(tmp_path: Path) -> Plan:
     )
 
 
-async def test_a_day_by_hand(tmp_path: Path) -> None:
-    async with Stack.prepare(_plan(tmp_path)) as stack:
+async def test_a_day_by_hand(state_folder: Path) -> None:
+    async with Stack.prepare(_plan(state_folder)) as stack:
         people = await simulated.discover(stack)
         await simulated.set_up(stack, people)
         async with visiting.browsing(stack.chat_url) as screens:

@@ -42,40 +42,40 @@ def dev(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], 
         assert not [child for child in children if child.is_running()], "nothing is left behind"
 
 
-def test_it_starts_shows_itself_stops_and_finds_its_state_again(tmp_path: Path) -> None:
-    with dev(tmp_path) as (_, said):
+def test_it_starts_shows_itself_stops_and_finds_its_state_again(state_folder: Path) -> None:
+    with dev(state_folder) as (_, said):
         chat = _address(said, "Chat page")
         assert max(map(len, said.splitlines())) <= 80, said
         guild = _get(f"{chat}/control/sessions")
         assert len(guild) == 16
-        table = _modbot(tmp_path, "status")
+        table = _modbot(state_folder, "status")
         assert [line.split()[:2] for line in table.splitlines()] == [
             ["POD", "STATE"],
             ["gateway-0", "live"],
             ["gateway-1", "live"],
         ]
-        rows = json.loads(_modbot(tmp_path, "status", "--json"))
+        rows = json.loads(_modbot(state_folder, "status", "--json"))
         assert sum(row["guilds"] for row in rows) == 3
-        first = _seqs(tmp_path)
-    again = _modbot(tmp_path, "status", expect=2)
+        first = _seqs(state_folder)
+    again = _modbot(state_folder, "status", expect=2)
     assert again == "", "data goes to stdout, talk to stderr"
-    with dev(tmp_path):
-        rows = json.loads(_modbot(tmp_path, "status", "--json"))
+    with dev(state_folder):
+        rows = json.loads(_modbot(state_folder, "status", "--json"))
         assert {row["epochs"] for row in rows} == {"2"}, "the pods reclaimed their shards"
-        assert _seqs(tmp_path) == first
-    with dev(tmp_path, "--fresh"):
-        rows = json.loads(_modbot(tmp_path, "status", "--json"))
+        assert _seqs(state_folder) == first
+    with dev(state_folder, "--fresh"):
+        rows = json.loads(_modbot(state_folder, "status", "--json"))
         assert {row["epochs"] for row in rows} == {"1"}
 
 
-def test_a_port_in_use_gives_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_port_in_use_gives_one_clear_sentence(state_folder: Path) -> None:
     with psutil_listener() as port:
         command = [*MODBOT, "dev", "--ports", "0", str(port), "0", "0"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=_environment(), check=False)
+        done = subprocess.run(command, cwd=state_folder, capture_output=True, text=True, env=_environment(), check=False)
     assert done.returncode == 1
     assert f"Port {port} for the portal is in use." in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / ".modbot").exists(), "nothing was started"
+    assert not (state_folder / ".modbot").exists(), "nothing was started"
 
 
 @contextmanager

@@ -16,9 +16,9 @@ _GATEWAYS = 3
 _SHARDS = 16
 
 
-def _plan(tmp_path: Path, module: str, guilds: int) -> Plan:
+def _plan(state_folder: Path, module: str, guilds: int) -> Plan:
     return Plan(
-        state=tmp_path / "state",
+        state=state_folder / "state",
         gateways=_GATEWAYS,
         guilds=guilds,
         shard_count=_SHARDS,
@@ -71,9 +71,9 @@ async def _all_interactions_complete(stack: Stack) -> bool:
     return summary["pending"] == 0 and summary["unfinished"] == 0
 
 
-async def test_killed_pods_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+async def test_killed_pods_lose_nothing_and_double_nothing(state_folder: Path) -> None:
     chance = random.Random(20261123)
-    async with Stack.prepare(_plan(tmp_path, "witnessed_gateway", guilds=60)) as stack:
+    async with Stack.prepare(_plan(state_folder, "witnessed_gateway", guilds=60)) as stack:
         people = await simulated.discover(stack)
         await simulated.set_up(stack, people)
         await _traffic(stack, count=20_000, rate=900, seed=7)
@@ -96,10 +96,10 @@ async def test_killed_pods_lose_nothing_and_double_nothing(tmp_path: Path) -> No
     assert summary["answered_twice"] == 0
 
 
-async def test_a_pod_that_stores_the_seq_at_receipt_loses_events(tmp_path: Path) -> None:
+async def test_a_pod_that_stores_the_seq_at_receipt_loses_events(state_folder: Path) -> None:
     """The broken variant: if this one were clean, the test above could not fail."""
     chance = random.Random(3)
-    async with Stack.prepare(_plan(tmp_path, "forgetful_gateway", guilds=16)) as stack:
+    async with Stack.prepare(_plan(state_folder, "forgetful_gateway", guilds=16)) as stack:
         verdict = witness.Verdict()
         for attempt in range(6):
             await _traffic(stack, count=4000, rate=1500, seed=attempt)
