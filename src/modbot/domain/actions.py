@@ -26,12 +26,20 @@ class ActionKind(StrEnum):
     TIMEOUT = "timeout"
 
 
-TITLES = {
-    ActionKind.KICK: "Kick this member?",
-    ActionKind.BAN: "Ban this user?",
-    ActionKind.BAN_DELETE: "Ban and delete 7 days of messages?",
-    ActionKind.TIMEOUT: "Time this member out?",
+_TITLE = 45  # what Discord takes
+_TITLES = {
+    ActionKind.KICK: "Kick {name}?",
+    ActionKind.BAN: "Ban {name}?",
+    ActionKind.BAN_DELETE: "Ban {name} and delete 7 days?",
+    ActionKind.TIMEOUT: "Time out {name}?",
 }
+
+
+def title(kind: ActionKind, name: str) -> str:
+    """Ask about an action in at most 45 characters; a long name is cut."""
+    template = _TITLES[kind]
+    room = _TITLE - len(template.format(name=""))
+    return template.format(name=name if len(name) <= room else f"{name[: room - 1]}…")
 
 
 def past(kind: ActionKind, seconds: int | None) -> str:

@@ -24,6 +24,8 @@ class SettingSpec:
     title: str
     description: str
     needs: tuple[Permission, ...] = ()
+    private: bool = False
+    """Whether a channel must be hidden from members."""
 
 
 MODERATOR_ROLE = SettingSpec(
@@ -42,5 +44,6 @@ MOD_LOG = SettingSpec(
         Permission.READ_MESSAGE_HISTORY,
         Permission.ATTACH_FILES,
     ),
+    private=True,
 )
 ALL = (MODERATOR_ROLE, MOD_LOG)

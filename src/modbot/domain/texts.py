@@ -12,10 +12,14 @@ from datetime import datetime
 MESSAGE_LIMIT = 2000
 ELLIPSIS = "…"
 _SPECIAL = re.compile(r"([\\*_~`|>#\[\]()@:-])")
-_BARE_SPECIAL = re.compile(r"([\\*_~`|\[\]])")
-_LINE_START = re.compile(r"^(\s*)([#>-])")
-_LINK = re.compile(r"<?(https?://[^\s<>]+|discord\.gg/[^\s<>]+)>?", re.IGNORECASE)
-_MENTION = re.compile(r"@(everyone|here)|<(@[!&]?|#)(\d+)>")
+_BARE_SPECIAL = re.compile(r"([\\*_~`|\[\]<])")
+_TOKEN = re.compile(
+    r"<(?P<mention>@[!&]?\d+|#\d+)>|<a?(?P<emoji>:\w+:)\d+>|<?(?P<link>https?://[^\s<>]+|discord\.gg/[^\s<>]+)>?",
+    re.IGNORECASE,
+)
+_PIECE_OF_TOKEN = re.compile(r"\s*<(@[!&]?|#|a?:)[\w:]*…$")
+_EVERYONE = re.compile(r"@(everyone|here)")
+_BLOCK_MARKUP = re.compile(r"^(\s*)([#>-])|^(\s*\d+)([.)]\s)", re.MULTILINE)
 _ZERO_WIDTH = "\u200b"
 
 
@@ -31,22 +35,15 @@ def escape(text: str) -> str:
 
 def quote(text: str, limit: int) -> str:
     """Quote a user's message line by line in at most `limit` characters, markup shown literally and links without preview."""
-    safe = _MENTION.sub(_unping, text)
-    pieces: list[str] = []
-    position = 0
-    for match in _LINK.finditer(safe):
-        pieces.append(_BARE_SPECIAL.sub(r"\\\1", safe[position : match.start()]))
-        pieces.append(f"<{match[1]}>" if "://" in match[1] else _unlink(match[1]))
-        position = match.end()
-    pieces.append(_BARE_SPECIAL.sub(r"\\\1", safe[position:]))
-    lines = "".join(pieces).splitlines()
-    quoted = "\n".join("> " + _LINE_START.sub(r"\1\\\2", line) for line in lines)
+    safe = _literally(_EVERYONE.sub(f"@{_ZERO_WIDTH}\\1", text), _BARE_SPECIAL, links=True)
+    quoted = "\n".join(f"> {line}" for line in _BLOCK_MARKUP.sub(r"\1\3\\\2\4", safe).splitlines())
     return quoted if len(quoted) <= limit else _cut_quote(quoted, limit)
 
 
 def excerpt(text: str, limit: int = 80) -> str:
-    """Return the beginning of a user's message on one line, literally."""
-    return escape(cut(" ".join(text.split()), limit))
+    """Return the beginning of a user's message on one line, literally; whom it mentions stands there by name."""
+    shortened = _PIECE_OF_TOKEN.sub(ELLIPSIS, cut(" ".join(text.split()), limit))
+    return _literally(shortened, _SPECIAL, links=False)
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
@@ -69,15 +66,25 @@ def size(number_of_bytes: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def _unping(match: re.Match[str]) -> str:
-    if match[1]:
-        return f"@{_ZERO_WIDTH}{match[1]}"
-    return match[0]  # rendered as a name or channel; `allowed_mentions` keeps it silent
+def _literally(text: str, special: re.Pattern[str], *, links: bool) -> str:
+    """Escape what is special, except mentions and, if wanted, links."""
+    pieces: list[str] = []
+    position = 0
+    for match in _TOKEN.finditer(text):
+        pieces.append(special.sub(r"\\\1", text[position : match.start()]))
+        pieces.append(_shown(match, special, links=links))
+        position = match.end()
+    return "".join([*pieces, special.sub(r"\\\1", text[position:])])
 
 
-def _unlink(invite: str) -> str:
-    """Show an invite without its preview; what stands behind it up to the next space is a user's text like any other."""
-    return _BARE_SPECIAL.sub(r"\\\1", invite.replace(".", f".{_ZERO_WIDTH}", 1))
+def _shown(match: re.Match[str], special: re.Pattern[str], *, links: bool) -> str:
+    link = match["link"]
+    if match["mention"]:
+        return match[0]  # shown as a name or channel; the empty `allowed_mentions` keeps it silent
+    if link and links:
+        # what stands behind an invite is a user's text like any other; a link in angle brackets is taken literally
+        return f"<{link}>" if "://" in link else special.sub(r"\\\1", link.replace(".", f".{_ZERO_WIDTH}", 1))
+    return special.sub(r"\\\1", match["emoji"] or match[0])
 
 
 def _cut_quote(quoted: str, limit: int) -> str:

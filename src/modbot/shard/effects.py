@@ -24,6 +24,7 @@ This module never decides *when* an effect runs; that is the runner's.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -47,7 +48,10 @@ from modbot.shard.transaction import PendingEffect, Transaction, from_ms
 _SQL = statements.load("modbot.shard")
 _T = TypeVar("_T")
 TOKEN_LIFE = timedelta(minutes=15)
-_NOBODY_WAITS = frozenset({10008, 10015, 10062, 50027})  # the message was dismissed or the token has expired
+_UNKNOWN_WEBHOOK = 10015
+_NOBODY_WAITS = frozenset({10008, _UNKNOWN_WEBHOOK, 10062, 50027})  # the message was dismissed or the token has expired
+_FIRST_RESPONSE_LIFE = timedelta(seconds=4)  # Discord waits 3 s for it; the rest is its way there
+_FIRST_RESPONSE_PAUSES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28)
 _NONCE_HOLDS = timedelta(minutes=2)  # Discord says "a few minutes"
 _NONCE_LENGTH = 25
 
@@ -67,6 +71,7 @@ class Call:
     `keep` names the fields of the answer that the journal stores (never texts). `done_codes` are Discord's error codes that mean the
     wanted state is already there. `needs` names the permission in the words of Discord's settings, for the sentence a moderator
     reads. `read_back` looks for the result of an earlier try that began at the given time and returns it, or None.
+    `early_codes` say that the call came too early; they leave the step open.
     """
 
     route: Route
@@ -75,6 +80,7 @@ class Call:
     repeat: Repeat = Repeat.IDEMPOTENT
     keep: tuple[str, ...] = ("id",)
     done_codes: frozenset[int] = frozenset()
+    early_codes: frozenset[int] = frozenset()
     needs: str = ""
     read_back: Callable[[Run, datetime], Awaitable[dict[str, Any] | None]] | None = None
     files: tuple[File, ...] = ()
@@ -108,6 +114,10 @@ class UserError(ModbotError):
     """Something a person has to know; the message is shown to them as it is."""
 
     code = "user"
+
+
+class _TooEarlyError(Exception):
+    """Discord cannot know yet what the call is about."""
 
 
 class Journal(Protocol):
@@ -177,11 +187,28 @@ class Run:
         return known is not None and known.state == "done"
 
     async def reply(self, step: str, data: dict[str, Any]) -> None:
-        """Complete the interaction behind this effect, while its token lives; without one there is nobody to tell."""
+        """Complete the interaction behind this effect, while its token lives; without one there is nobody to tell.
+
+        An effect can be faster than the first response on its way through the http pod. Until that has arrived Discord does not
+        know the token, and says so with the code that it has for forgotten tokens as well; so this is asked again for a moment.
+        """
         token = self.effect.reply_token
         if token is None or self.now() - self.asked_at > TOKEN_LIFE:
             return
         route = routes.edit_original(self.application_id, Secret(token))
+        early = Call(
+            route,
+            json=data,
+            done_codes=_NOBODY_WAITS - {_UNKNOWN_WEBHOOK},
+            early_codes=frozenset({_UNKNOWN_WEBHOOK}),
+        )
+        for pause in _FIRST_RESPONSE_PAUSES if self.now() - self.asked_at < _FIRST_RESPONSE_LIFE else ():
+            try:
+                await self.request(step, early)
+            except _TooEarlyError:
+                await asyncio.sleep(pause)
+            else:
+                return
         await self.request(step, Call(route, json=data, done_codes=_NOBODY_WAITS))
 
     async def fetch(self, route: Route, *, params: dict[str, str] | None = None) -> bytes:
@@ -232,6 +259,8 @@ class Run:
         except RestError as error:
             if error.retry:
                 raise
+            if error.discord_code in call.early_codes:
+                raise _TooEarlyError from error
             if error.discord_code in call.done_codes:
                 return await self._finish(step, "done", Result(already=True))
             refusal = {"message": str(error), "discord_code": error.discord_code, "needs": call.needs}

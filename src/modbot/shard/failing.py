@@ -6,6 +6,7 @@ from modbot.domain.errors import ModbotError
 from modbot.shard.effects import RefusedError, UserError
 
 _MISSING_PERMISSIONS = frozenset({50013, 50001})
+_SERVER_WIDE = frozenset({"Ban Members", "Kick Members", "Timeout Members"})
 
 
 def sentence(error: ModbotError | None, *, reference: str) -> str:
@@ -22,5 +23,6 @@ def sentence(error: ModbotError | None, *, reference: str) -> str:
 def refusal(error: RefusedError) -> str:
     """Explain a refusal of Discord."""
     if error.discord_code in _MISSING_PERMISSIONS and error.needs:
-        return f"I need *{error.needs}* for this. Give it to my role, or let `/setup` show what is missing."
+        place = "" if error.needs in _SERVER_WIDE else ", or in the channel's permissions"
+        return f"I need *{error.needs}* for this. Give it to my role in the server settings{place}, then try again."
     return f"Discord refused this: {error} (code {error.discord_code})."

@@ -117,10 +117,16 @@ def text_input(
 
 
 def select(
-    custom_id: str, label: str, options: tuple[tuple[str, str], ...], *, required: bool = False, description: str = ""
+    custom_id: str,
+    label: str,
+    options: tuple[tuple[str, str], ...],
+    *,
+    required: bool = False,
+    description: str = "",
+    chosen: str = "",
 ) -> dict[str, Any]:
-    """Build a labelled select menu of a modal from (value, label) pairs."""
-    choices = [{"value": value, "label": text} for value, text in options]
+    """Build a labelled select menu of a modal from (value, label) pairs; `chosen` is selected from the start."""
+    choices = [{"value": value, "label": text, "default": value == chosen} for value, text in options]
     field = {"type": 3, "custom_id": custom_id, "options": choices, "required": required, "min_values": int(required)}
     return _label(label, description, field)
 

@@ -15,7 +15,7 @@ from modbot.discord.events import Guild, MemberUpdated, RoleChanged, RoleDeleted
 from modbot.discord.objects import Channel, Overwrite, Role
 from modbot.domain import permissions
 from modbot.domain.ids import ChannelId, GuildId, RoleId, UserId
-from modbot.domain.permissions import OverwriteFacts, RoleFacts, Standing
+from modbot.domain.permissions import OverwriteFacts, Permission, RoleFacts, Standing
 from modbot.ops import statements
 from modbot.shard.feature import Feature
 from modbot.shard.transaction import Transaction
@@ -132,15 +132,28 @@ def own_permissions(tx: Transaction, channel_id: ChannelId) -> int | None:
         return None
     own = own_standing(tx)
     base = permissions.base_permissions(tx.guild_id, owner_of(tx), own.user_id, own.roles, roles_of(tx))
-    overwrites = msgspec.json.decode(row[0], type=list[Overwrite])
-    facts = [OverwriteFacts(each.id, each.type == 1, each.allow, each.deny) for each in overwrites]
-    return permissions.channel_permissions(base, tx.guild_id, own.user_id, own.roles, facts)
+    return permissions.channel_permissions(base, tx.guild_id, own.user_id, own.roles, _overwrites(row[0]))
+
+
+def everybody_sees(tx: Transaction, channel_id: ChannelId) -> bool:
+    """Tell whether a member without any role sees a channel of the current guild."""
+    row = tx.one(_SQL["overwrites"], (tx.guild_id, channel_id))
+    everyone = roles_of(tx).get(RoleId(tx.guild_id))
+    if row is None or everyone is None:
+        return False
+    bits = permissions.channel_permissions(everyone.permissions, tx.guild_id, UserId(0), (), _overwrites(row[0]))
+    return bool(bits & Permission.VIEW_CHANNEL)
 
 
 def channel_kind(tx: Transaction, channel_id: ChannelId) -> int | None:
     """Return a channel's type (Discord's number), or None when the guild has no such channel."""
     kind = tx.value(_SQL["channel_kind"], (tx.guild_id, channel_id))
     return None if kind is None else int(kind)
+
+
+def _overwrites(encoded: str) -> list[OverwriteFacts]:
+    overwrites = msgspec.json.decode(encoded, type=list[Overwrite])
+    return [OverwriteFacts(each.id, each.type == 1, each.allow, each.deny) for each in overwrites]
 
 
 def _put_role(tx: Transaction, guild_id: GuildId, role: Role) -> None:

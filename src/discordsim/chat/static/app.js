@@ -5,7 +5,7 @@ import { modalFields, optionField, runnable } from "./fields.js";
 import { markdown } from "./markdown.js";
 import { EPHEMERAL, drawMessage } from "./message.js";
 
-const world = { members: new Map(), roles: new Map(), channels: new Map(), user: "", guild: "", channel: "", permissions: 0n };
+const world = { members: new Map(), roles: new Map(), channels: new Map(), known: new Map(), user: "", guild: "", channel: "", permissions: 0n };
 const state = { guilds: [], offers: [], messages: [], drawn: new Map(), unread: new Set(), replying: null, editing: null, earlier: [], stream: null };
 const EMOJIS = ["👍", "👎", "❤️", "😂", "🎉", "👀", "🚩", "✅"];
 const WRITABLE = new Set([0, 2, 5, 10, 11, 12, 13]);
@@ -56,6 +56,7 @@ async function choosePerson(channel = world.channel) {
 async function loadGuild() {
   const guild = await call("GET", `/guilds/${world.guild}?user=${world.user}`);
   for (const key of ["members", "roles", "channels"]) world[key] = new Map(guild[key].map((one) => [one.id, one]));
+  for (const [id, one] of world.members) world.known.set(id, one.name);
   world.permissions = BigInt(guild.permissions);
   drawChannels();
   if (world.channel && !world.channels.has(world.channel)) { world.channel = ""; state.messages = []; drawLog(); drawHeader(); } else if (world.channel) drawHeader();
@@ -92,6 +93,19 @@ world.open = async (id) => {
   await loadMessages(true);
 };
 
+/** Follow a link to a message (or only a channel): open its channel and show it. */
+world.jump = async (guild, channel, message) => {
+  if (guild !== world.guild) return notice("This link leads to another guild.");
+  await world.open(channel);
+  if (!message || world.channel !== channel) return;
+  const found = byId("m" + message);
+  if (!found) return notice("That message is gone, or further up.");
+  found.scrollIntoView({ block: "center" });
+  found.focus({ preventScroll: true });
+  found.classList.add("found");
+  setTimeout(() => found.classList.remove("found"), 2000);
+};
+
 function drawHeader() {
   const one = world.channels.get(world.channel);
   byId("title").textContent = one ? `# ${one.name}` : "No channel";
@@ -110,6 +124,7 @@ async function loadMessages(jump = false) {
   const [messages, offers] = await Promise.all([call("GET", `/channels/${channel}/messages?user=${world.user}`), call("GET", `/channels/${channel}/commands?user=${world.user}`)]);
   if (channel !== world.channel) return;
   Object.assign(state, { messages, offers });
+  for (const { author } of messages) world.known.set(author.id, author.global_name ?? author.username);
   drawLog(jump);
 }
 
@@ -170,14 +185,14 @@ world.reply = (message) => { Object.assign(state, { replying: message, editing: 
 
 world.menu = (message, x, y) => {
   const own = message.author.id === world.user, place = world.channels.get(world.channel), hidden = message.flags & EPHEMERAL;
-  const apps = state.offers.filter((one) => one.type === 3).map((one) => ({ label: `⚡ ${one.name}`, act: () => run({ kind: "message", command: one.name, target: message.id }, one.name) }));
+  const apps = state.offers.filter((one) => one.type === 3).map((one) => ({ label: one.name, act: () => run({ kind: "message", command: one.name, target: message.id }, one.name) }));
   const items = hidden ? [{ label: "Dismiss message", act: () => world.dismiss(message) }] : [
     { label: "Add reaction", act: () => world.emojis(message, x, y) },
     { label: "Reply", act: () => world.reply(message) },
     own && { label: "Edit", act: () => { Object.assign(state, { editing: message, replying: null }); byId("input").value = message.content; drawContext(); byId("input").focus(); } },
     place.can_thread && place.type === 0 && !message.thread && { label: "Create thread", act: () => createThread(message) },
     (own || place.can_manage) && { label: "Delete message", danger: true, act: () => world.dismiss(message) },
-    apps.length && null, ...apps, null,
+    apps.length && null, apps.length && { heading: "Apps" }, ...apps, null,
     { label: "Copy message id", act: () => navigator.clipboard?.writeText(message.id) },
   ].filter((one) => one !== false && one !== 0 && one !== undefined);
   popup(items, x, y);

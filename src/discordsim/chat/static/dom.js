@@ -27,7 +27,7 @@ export function safeUrl(text) {
   }
 }
 
-/** Show a menu at a place; items are {label, act, danger} or null for a line. Closes on Escape or a click elsewhere. */
+/** Show a menu at a place; items are {label, act, danger}, {heading} or null for a line. Closes on Escape or a click elsewhere. */
 export function popup(items, x, y) {
   document.querySelector(".menu")?.remove();
   const back = document.activeElement;
@@ -40,6 +40,7 @@ export function popup(items, x, y) {
   const menu = h("div", { className: "menu", role: "menu" }, items.map((item) =>
     item === null
       ? h("hr")
+      : item.heading ? h("small", { className: "heading", role: "presentation" }, item.heading)
       : h("button", { type: "button", role: "menuitem", className: item.danger ? "danger" : "", onclick: () => { close(); item.act(); } }, item.label)));
   menu.addEventListener("keydown", (event) => {
     const buttons = [...menu.querySelectorAll("button")];

@@ -10,15 +10,15 @@ const INLINE = [
   [/^~~([\s\S]+?)~~/, (m, world) => h("s", {}, inline(m[1], world))],
   [/^\|\|([\s\S]+?)\|\|/, (m, world) => spoiler(inline(m[1], world))],
   [/^[*_](?=\S)([^*_\n]+?)[*_](?!\w)/, (m, world) => h("em", {}, inline(m[1], world))],
-  [/^<@!?(\d+)>/, (m, world) => mention("@" + (world.members.get(m[1])?.name ?? "unknown-user"))],
+  [/^<@!?(\d+)>/, (m, world) => mention("@" + (world.members.get(m[1])?.name ?? world.known.get(m[1]) ?? "unknown-user"))],
   [/^<@&(\d+)>/, (m, world) => mention("@" + (world.roles.get(m[1])?.name ?? "deleted-role"), world.roles.get(m[1])?.color)],
   [/^<#(\d+)>/, (m, world) => channel(m[1], world)],
   [/^<\/([^:>]+):\d+>/, (m) => mention("/" + m[1])],
   [/^<a?:(\w+):\d+>/, (m) => document.createTextNode(":" + m[1] + ":")],
   [/^<t:(-?\d+)(?::(\w))?>/, (m) => time(Number(m[1]), m[2])],
   [/^@(everyone|here)\b/, (m) => mention("@" + m[1])],
-  [/^\[([^\]\n]+)\]\(<?(https?:\/\/[^\s)>]+)>?\)/, (m, world) => link(m[2], inline(m[1], world))],
-  [/^<?(https?:\/\/[^\s<>]+[^\s<>.,;:!?)\]'"])>?/, (m) => link(m[1], m[1])],
+  [/^\[([^\]\n]+)\]\(<?(https?:\/\/[^\s)>]+)>?\)/, (m, world) => link(m[2], inline(m[1], world), world)],
+  [/^<?(https?:\/\/[^\s<>]+[^\s<>.,;:!?)\]'"])>?/, (m, world) => link(m[1], m[1], world)],
 ];
 
 function mention(text, tint) {
@@ -41,15 +41,24 @@ function spoiler(children) {
   return made;
 }
 
-function link(target, children) {
-  const url = safeUrl(target);
+const MESSAGE_LINK = /^https:\/\/(?:\w+\.)?discord\.com\/channels\/(\d+)\/(\d+)(?:\/(\d+))?$/;
+
+function link(target, children, world) {
+  const url = safeUrl(target), place = MESSAGE_LINK.exec(url ?? "");
+  if (place) return h("a", { href: url, onclick: (event) => { event.preventDefault(); world.jump(place[1], place[2], place[3]); } }, children);
   return url ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, children) : h("span", {}, children);
 }
+
+const STYLES = {
+  t: { timeStyle: "short" }, T: { timeStyle: "medium" }, d: { dateStyle: "short" }, D: { dateStyle: "long" },
+  f: { dateStyle: "long", timeStyle: "short" }, F: { dateStyle: "full", timeStyle: "short" },
+};
 
 function time(seconds, style) {
   const moment = new Date(seconds * 1000);
   if (Number.isNaN(moment.getTime())) return document.createTextNode("Invalid date");
-  const text = style === "R" ? relative(seconds) : moment.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  if (style === "R") return h("time", { className: "relative", dateTime: moment.toISOString(), title: moment.toString() }, relative(seconds));
+  const text = moment.toLocaleString(undefined, STYLES[style] ?? STYLES.f);
   return h("time", { dateTime: moment.toISOString(), title: moment.toString() }, text);
 }
 
@@ -90,12 +99,30 @@ export function markdown(text, world) {
   return found;
 }
 
+/** Join neighbouring lines of a quote to one block, with headings and lists inside. */
+function quotes(all, world) {
+  const found = [];
+  let quoted = [];
+  const close = () => { if (quoted.length) found.push(h("blockquote", {}, lines(quoted.join("\n"), world))); quoted = []; };
+  for (const line of all) {
+    if (/^> /.test(line)) quoted.push(line.slice(2));
+    else { close(); found.push(line); }
+  }
+  close();
+  return found;
+}
+
+/** Keep relative times true while the page is open. */
+setInterval(() => {
+  for (const one of document.querySelectorAll("time.relative")) one.textContent = relative(Date.parse(one.dateTime) / 1000);
+}, 5000);
+
 function lines(text, world) {
-  return text.split("\n").map((line, index, all) => {
+  return quotes(text.split("\n"), world).map((line, index, all) => {
+    if (typeof line !== "string") return line;
     let match;
     if ((match = /^(#{1,3}) (.+)/.exec(line))) return h("div", { className: "heading level" + match[1].length }, inline(match[2], world));
     if ((match = /^-# (.+)/.exec(line))) return h("div", { className: "subtext" }, inline(match[1], world));
-    if ((match = /^>{1,3} (.*)/.exec(line))) return h("blockquote", {}, inline(match[1], world));
     if ((match = /^\s*(?:[-*]|\d+\.) (.+)/.exec(line))) return h("div", { className: "item" }, inline(match[1], world));
     return [...inline(line, world), index < all.length - 1 ? h("br") : ""];
   }).flat();

@@ -34,6 +34,7 @@ function head(message, world) {
   const moment = new Date(message.timestamp);
   return h("div", { className: "head" }, name, message.author.bot ? h("span", { className: "tag" }, "APP") : "",
     h("time", { dateTime: message.timestamp, title: moment.toString() }, moment.toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" })),
+    message.edited_timestamp && !(message.flags & EPHEMERAL) ? h("small", { className: "muted" }, "(edited)") : "",
     message.pinned ? h("span", { title: "Pinned" }, "📌") : "");
 }
 
@@ -59,7 +60,7 @@ function reply(message, world) {
 
 function parts(message, world) {
   if (message.flags & LOADING) return h("div", { className: "thinking" }, h("i"), h("i"), h("i"), h("span", {}, `${message.author.username} is thinking…`));
-  const text = message.content ? h("div", { className: "text" }, markdown(message.content, world), message.edited_timestamp ? h("small", { className: "muted" }, " (edited)") : "") : "";
+  const text = message.content ? h("div", { className: "text" }, markdown(message.content, world)) : "";
   return [
     text,
     (message.message_snapshots ?? []).map((one) => h("div", { className: "forward" }, h("div", { className: "subtext" }, "↪ Forwarded"), parts({ ...one.message, author: message.author, flags: 0 }, world))),

@@ -51,7 +51,8 @@ async def carry_out(run: Run, order: Order) -> None:
     await run.commit("done", lambda tx: _settle(tx, order, "done", None))
     done = actions.past(order.kind, order.seconds)
     problem = await _announce(run, order, done)
-    await _answer(run, f"Done: <@{order.target.user_id}> was {done}. {problem}".strip())
+    answer = views.answer(target_name=order.target.username, done=done)
+    await _answer(run, f"{answer} {problem}".strip())
 
 
 async def _announce(run: Run, order: Order, done: str) -> str:
@@ -96,7 +97,7 @@ async def _objection(run: Run, order: Order) -> str | None:
         return None  # a second run: nothing spoke against it, and the member may be gone because of the first
     member = await _member(run, order.target.user_id)
     if member is None and order.kind in _NEEDS_MEMBER:
-        return f"<@{order.target.user_id}> is not in this server any more."
+        return views.not_here(order.target.username)
     target = Standing(order.target.user_id, member.roles if member else ())
     actor = Standing(order.actor_id, order.actor_roles)
     return await run.read(

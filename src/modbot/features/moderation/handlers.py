@@ -24,7 +24,7 @@ _MEMBER_UPDATE = 24
 
 def _ask(kind: ActionKind, interaction: Interaction) -> Modal:
     user_id = custom_id_parts(interaction.data.custom_id if interaction.data else "")[0]
-    return views.confirmation(confirm.custom_id(kind, user_id), kind)
+    return views.confirmation(confirm.custom_id(kind, user_id), kind, _name_of(interaction, user_id))
 
 
 def _nothing(_tx: Transaction, _interaction: Interaction) -> Response:

@@ -13,19 +13,21 @@ from modbot.shard.responses import Modal
 REASON_LIMIT = 400
 
 
-def confirmation(custom_id: str, kind: ActionKind) -> Modal:
+def confirmation(custom_id: str, kind: ActionKind, name: str) -> Modal:
     """Build the form that asks before anything is done."""
     fields = [
         responses.text_input(
             "reason",
             "Reason",
             max_length=REASON_LIMIT,
-            description="Goes into the server's audit log and the member's history.",
+            description="Optional. Goes into the server's audit log and the member's history.",
         )
     ]
     if kind is ActionKind.TIMEOUT:
-        fields.insert(0, responses.select("seconds", "How long?", actions.TIMEOUT_CHOICES, required=True))
-    return Modal(custom_id, actions.TITLES[kind], tuple(fields))
+        usual = str(actions.DEFAULT_TIMEOUT)
+        length = responses.select("seconds", "How long?", actions.TIMEOUT_CHOICES, required=True, chosen=usual)
+        fields.insert(0, length)
+    return Modal(custom_id, actions.title(kind, name), tuple(fields))
 
 
 def entry(*, target_id: UserId, target_name: str, actor_id: UserId, done: str, reason: str) -> dict[str, Any]:
@@ -39,3 +41,13 @@ def log_line(*, target_name: str, actor_id: UserId, done: str, reason: str, thre
     """Build the line in the mod log."""
     why = f" · “{texts.excerpt(reason)}”" if reason else ""
     return f"🔨 **{texts.escape(target_name)}** was {done} by <@{actor_id}>{why} · <#{thread_id}>"
+
+
+def answer(*, target_name: str, done: str) -> str:
+    """Build the answer to the moderator; the name stands there as text, because clients forget people who left."""
+    return f"Done: **{texts.escape(target_name)}** was {done}."
+
+
+def not_here(target_name: str) -> str:
+    """Say that there is nobody to act on."""
+    return f"**{texts.escape(target_name)}** is not in this server any more. *Ban* works on people who left, too."

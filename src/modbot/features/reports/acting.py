@@ -75,7 +75,10 @@ async def delete_reported(run: Run, order: DeleteReported) -> None:
         await run.commit(
             f"deleted/{place.message_id}", functools.partial(records.mark_deleted, message_id=place.message_id)
         )
-    done = f"{deleted} of {texts.count(len(order.messages), 'reported message')} deleted"
+    if not deleted:
+        await run.reply("answer", responses.message_data(Reply(problem)))
+        return
+    done = views.deleted(deleted, len(order.messages))
     why = f" · “{texts.escape(order.reason)}”" if order.reason else ""
     body = {"content": f"🧹 **{done}**\n-# by <@{order.actor_id}>{why}", "allowed_mentions": {"parse": []}}
     posted = await user_threads.post(run, "entry", order.person, body)
@@ -83,7 +86,7 @@ async def delete_reported(run: Run, order: DeleteReported) -> None:
     await user_threads.announce(
         run, "line", f"🧹 **{name}**: {done} by <@{order.actor_id}>{why} · <#{posted.thread_id}>"
     )
-    await run.reply("answer", responses.message_data(Reply(f"{done.capitalize()}. {problem}".strip())))
+    await run.reply("answer", responses.message_data(Reply(f"{done}. {problem}".strip())))
 
 
 async def _write_entry(run: Run, entry: views.Entry) -> Place:

@@ -74,7 +74,9 @@ def report_form(custom_id: str) -> Modal:
 
 def deletion_form(custom_id: str, title: str) -> Modal:
     """Build the form that asks before messages are deleted."""
-    field = responses.text_input("reason", "Reason", max_length=300, description="Goes into the server's audit log.")
+    field = responses.text_input(
+        "reason", "Reason", max_length=300, description="Optional. Goes into the server's audit log."
+    )
     return Modal(custom_id, title, (field,))
 
 
@@ -97,17 +99,19 @@ def log_line(found: Entry, statistics: Statistics, thread_id: ChannelId) -> str:
     """Build the line of the newest report in the mod log."""
     newest = found.reports[-1]
     what = "tracked" if newest.kind == "track" else f"reported{_for(newest.category)}"
-    numbers = [
-        texts.count(statistics.total, "report"),
-        f"{statistics.recent} in 30 days",
-        texts.count(statistics.channels, "channel"),
-    ]
     text = found.evidence.text if found.evidence else ""
     quoted = f"“{texts.excerpt(text)}”" if text else "a message without text"
     return (
-        f"{_icon(newest.kind)} **{texts.escape(found.author_name)}** {what} in <#{found.channel_id}>: {quoted}\n"
-        f"-# {' · '.join([*numbers, *_size_of(found.evidence)])} · <#{thread_id}>"
+        f"{_icon(newest.kind)} **{texts.escape(found.author_name)}** was {what} in <#{found.channel_id}>: {quoted}\n"
+        f"-# {' · '.join([_record(statistics), *_size_of(found.evidence)])} · <#{thread_id}>"
     )
+
+
+def deleted(number: int, asked: int) -> str:
+    """Say how many of the reported messages were deleted."""
+    if number < asked:
+        return f"{number} of {asked} reported messages were deleted"
+    return "1 reported message was deleted" if number == 1 else f"{number} reported messages were deleted"
 
 
 def _heading(reports: tuple[Report, ...]) -> str:
@@ -147,18 +151,26 @@ def _evidence_lines(evidence: Evidence | None) -> list[str]:
     return lines
 
 
+def _record(statistics: Statistics) -> str:
+    if statistics.total <= 1:
+        return "first time on record"
+    recent = "all" if statistics.recent == statistics.total else f"{statistics.recent} of them"
+    channels = f", in {statistics.channels} channels" if statistics.channels > 1 else ""
+    return f"on record {statistics.total} times, {recent} in the last 30 days{channels}"
+
+
 def _size_of(evidence: Evidence | None) -> list[str]:
     if evidence is None:
         return []
     measured = activity.measure(evidence.text)
-    parts = [texts.count(measured.words, "word")]
+    parts = [texts.count(measured.words, "word")] if measured.words else []
     if measured.hosts:
         parts.append(texts.count(len(measured.hosts), "link"))
     if measured.code:
         parts.append(texts.count(sum(code.lines for code in measured.code), "line") + " of code")
     if evidence.files:
         parts.append(texts.count(len(evidence.files), "file"))
-    return parts
+    return [", ".join(parts)] if parts else []
 
 
 def _for(category: str | None) -> str:

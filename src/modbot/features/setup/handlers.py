@@ -56,8 +56,13 @@ def _overview(tx: Transaction) -> list[str]:
         shown = "not set" if value is None else _mention(spec, value)
         lines.append(f"{spec.title}: {shown}")
         lines += [f"-# ⚠ I need *{name}* there." for name in _missing(tx, spec, value)]
+        if spec.private and value is not None and snapshot.everybody_sees(tx, ChannelId(int(value))):
+            lines.append("-# ⚠ Everybody can see that channel and would read the reports. Hide it from *@everyone*.")
     if all(guild_settings.read(tx, spec) for spec in settings.ALL):
-        lines.append("-# Members report with a right-click on a message: *Apps → Report*. Moderators use *Track*.")
+        lines.append(
+            "-# To report a message, right-click it (on a phone: press and hold), then *Apps → Report*. "
+            "Moderators find *Track* in the same place."
+        )
     return lines
 
 
