@@ -71,7 +71,9 @@ def test_it_starts_shows_itself_stops_and_finds_its_state_again(state_folder: Pa
 def test_a_port_in_use_gives_one_clear_sentence(state_folder: Path) -> None:
     with psutil_listener() as port:
         command = [*MODBOT, "dev", "--ports", "0", str(port), "0", "0"]
-        done = subprocess.run(command, cwd=state_folder, capture_output=True, text=True, env=_environment(), check=False)
+        done = subprocess.run(
+            command, cwd=state_folder, capture_output=True, text=True, env=_environment(), check=False
+        )
     assert done.returncode == 1
     assert f"Port {port} for the portal is in use." in done.stderr
     assert "Traceback" not in done.stderr

@@ -82,13 +82,9 @@ def _shown(match: re.Match[str], special: re.Pattern[str], *, links: bool) -> st
     if match["mention"]:
         return match[0]  # shown as a name or channel; the empty `allowed_mentions` keeps it silent
     if link and links:
-        return f"<{link}>" if "://" in link else _unlink(link)
+        # what stands behind an invite is a user's text like any other; a link in angle brackets is taken literally
+        return f"<{link}>" if "://" in link else special.sub(r"\\\1", link.replace(".", f".{_ZERO_WIDTH}", 1))
     return special.sub(r"\\\1", match["emoji"] or match[0])
-
-
-def _unlink(invite: str) -> str:
-    """Show an invite without its preview; what stands behind it up to the next space is a user's text like any other."""
-    return _BARE_SPECIAL.sub(r"\\\1", invite.replace(".", f".{_ZERO_WIDTH}", 1))
 
 
 def _cut_quote(quoted: str, limit: int) -> str:

@@ -51,7 +51,8 @@ async def carry_out(run: Run, order: Order) -> None:
     await run.commit("done", lambda tx: _settle(tx, order, "done", None))
     done = actions.past(order.kind, order.seconds)
     problem = await _announce(run, order, done)
-    await _answer(run, f"{views.answer(target_name=order.target.username, done=done)} {problem}".strip())
+    answer = views.answer(target_name=order.target.username, done=done)
+    await _answer(run, f"{answer} {problem}".strip())
 
 
 async def _announce(run: Run, order: Order, done: str) -> str:

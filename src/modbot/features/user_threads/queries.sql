@@ -12,7 +12,7 @@ ON CONFLICT (guild_id, user_id) DO UPDATE SET thread_id = ?3, controls_id = NULL
 UPDATE user_threads SET controls_id = ? WHERE guild_id = ? AND user_id = ? AND thread_id = ?
 
 -- name: forget_thread_of
--- The thread that a user has, when an entry could not be posted there.
+-- Before a thread that is gone or locked is replaced; the effect may not know its id yet.
 DELETE FROM user_threads WHERE guild_id = ? AND user_id = ?
 
 -- name: forget_thread
