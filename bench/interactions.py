@@ -50,13 +50,13 @@ def run() -> list[dict[str, object]]:
         cluster.terminate()
     times.sort()
     return [
-        _row("interactions: verify, journal, hop; 4 connections", round(len(times) / seconds), "1/s", _TARGET_RATE),
-        _row("interaction, median", statistics.median(times) * 1000, "ms", None),
-        _row("interaction, p99", times[int(len(times) * 0.99)] * 1000, "ms", _TARGET_P99),
+        row("interactions: verify, journal, hop; 4 connections", round(len(times) / seconds), "1/s", _TARGET_RATE),
+        row("interaction, median", statistics.median(times) * 1000, "ms", None),
+        row("interaction, p99", times[int(len(times) * 0.99)] * 1000, "ms", _TARGET_P99),
     ]
 
 
-def _row(name: str, value: float, unit: str, target: float | None) -> dict[str, object]:
+def row(name: str, value: float, unit: str, target: float | None) -> dict[str, object]:
     return {
         "name": name,
         "value": value,
@@ -89,18 +89,19 @@ def _port_of(pod: subprocess.Popen[str]) -> int:
 
 
 async def _load(port: int) -> tuple[list[float], float]:
-    requests = [_request(number) for number in range(_WARM_UP + _COUNT)]
+    requests = [signed(interaction(number)) for number in range(_WARM_UP + _COUNT)]
     await _until_ready(port)
-    await _push(port, requests[:_WARM_UP])
+    await push(port, requests[:_WARM_UP], answers=_ANSWER)
     started = time.perf_counter()
-    times = await _push(port, requests[_WARM_UP:])
+    times = await push(port, requests[_WARM_UP:], answers=_ANSWER)
     return times, time.perf_counter() - started
 
 
-def _request(number: int) -> bytes:
-    body = json.dumps(_interaction(number), separators=(",", ":")).encode()
+def signed(interaction: dict[str, Any], key: SigningKey = _SIGNING) -> bytes:
+    """Return the bytes of a signed request."""
+    body = json.dumps(interaction, separators=(",", ":")).encode()
     timestamp = "1790000000"
-    signature = _SIGNING.sign(timestamp.encode() + body).signature.hex()
+    signature = key.sign(timestamp.encode() + body).signature.hex()
     head = (
         f"POST /interactions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
         f"x-signature-ed25519: {signature}\r\nx-signature-timestamp: {timestamp}\r\n\r\n"
@@ -108,7 +109,8 @@ def _request(number: int) -> bytes:
     return head.encode() + body
 
 
-def _interaction(number: int) -> dict[str, Any]:
+def interaction(number: int) -> dict[str, Any]:
+    """Return one `/setup` in one of many guilds."""
     user = {"id": str(9_000_000 + number), "username": "somebody", "discriminator": "0", "global_name": "Some Body"}
     return {
         "id": str((1 << 60) + number),
@@ -144,8 +146,11 @@ async def _until_ready(port: int) -> None:
     raise RuntimeError("the http pod does not become ready")
 
 
-async def _push(port: int, requests: list[bytes]) -> list[float]:
-    """Send all requests over the connections, one under way on each; returns the time of each in seconds."""
+async def push(port: int, requests: list[bytes], *, answers: bytes) -> list[float]:
+    """Send all requests over the connections, one under way on each; returns the time of each in seconds.
+
+    Every answer must begin with `answers`.
+    """
     times: list[float] = []
     waiting = iter(requests)
 
@@ -156,7 +161,7 @@ async def _push(port: int, requests: list[bytes]) -> list[float]:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            if await reader.readexactly(length) != _ANSWER:
+            if not (await reader.readexactly(length)).startswith(answers):
                 raise RuntimeError("an interaction was not answered by the owner")
             times.append(time.perf_counter() - started)
         writer.close()

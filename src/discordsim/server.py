@@ -66,6 +66,7 @@ def config(application: Application, url: str) -> Json:
         "application_id": str(application.id),
         "bot_token": application.token,
         "public_key": application.public_key.hex(),
+        "signing_key": application.private_key.hex(),
         "client_secret": application.client_secret,
     }
 

@@ -11,9 +11,10 @@ import asyncpg
 import configkit
 import pytest
 
+from modbot.ops import statements
 from modbot.ops.settings import ConfigSettings, Secret
 from modbot.services.config import database as database_module
-from modbot.services.config import migrating, statements
+from modbot.services.config import migrating
 from modbot.services.config.database import Database
 
 _TEMPLATE = "modbot_template"
@@ -48,7 +49,9 @@ async def _prepare(address: Callable[[str], str]) -> None:
     ):
         await connection.execute(statement)
     await connection.close()
-    await migrating.prepare(Secret(address(_TEMPLATE)), shard_count=configkit.SHARDS, queries=statements.load())
+    await migrating.prepare(
+        Secret(address(_TEMPLATE)), shard_count=configkit.SHARDS, queries=statements.load("modbot.services.config")
+    )
 
 
 @pytest.fixture
@@ -94,6 +97,6 @@ def config_settings(database_url: Secret) -> ConfigSettings:
 @pytest.fixture
 async def database(database_url: Secret) -> AsyncIterator[Database]:
     """The pool of one config replica."""
-    pool = await database_module.open_pool(database_url, statements.load())
+    pool = await database_module.open_pool(database_url, statements.load("modbot.services.config"))
     yield pool
     await pool.close()

@@ -13,9 +13,10 @@ from configkit import SHARDS, STORE, TERMS, brief, new_incarnation, request
 from modbot.cluster import protocol
 from modbot.domain.errors import PodBusyError, SettingsError, StaleEpochError
 from modbot.domain.ids import Epoch, Incarnation, InteractionId, PodId, ShardId
+from modbot.ops import statements
 from modbot.ops.settings import Secret
 from modbot.services.config import database as database_module
-from modbot.services.config import inbox, leases, migrating, permits, statements, sweeping, views
+from modbot.services.config import inbox, leases, migrating, permits, sweeping, views
 from modbot.services.config.database import Database
 
 A, B = PodId("gateway-0"), PodId("gateway-1")
@@ -150,7 +151,7 @@ async def test_a_replica_that_froze_in_a_decision_holds_up_renewals_only_for_a_m
     me = await join(database, A)
     frozen = await database_module.connect(database_url)
     await frozen.execute("BEGIN")
-    await frozen.execute(statements.load()["lock_budget"])
+    await frozen.execute(statements.load("modbot.services.config")["lock_budget"])
     await frozen.execute("SELECT FROM pods FOR UPDATE")
     async with asyncio.timeout(float(database_module.IDLE_LIMIT) / 1000 + 2):
         assert (await renew(database, A, me)).rest_open
@@ -248,12 +249,12 @@ async def test_expired_entries_are_neither_read_nor_kept(database: Database, dat
 
 
 async def test_replicas_that_start_together_set_up_once(empty_database_url: Secret) -> None:
-    queries = statements.load()
+    queries = statements.load("modbot.services.config")
     await asyncio.gather(*(migrating.prepare(empty_database_url, shard_count=3, queries=queries) for _ in range(4)))
     connection = await asyncpg.connect(empty_database_url.reveal())
     assert await connection.fetchval("SELECT count(*) FROM shards") == 3
     applied = await connection.fetch("SELECT version FROM schema_migrations ORDER BY 1")
-    assert [row["version"] for row in applied] == [step.version for step in statements.migrations()]
+    assert [row["version"] for row in applied] == [step.version for step in migrating.migrations()]
     with pytest.raises(SettingsError, match="set up with 3 shards, which cannot change"):
         await migrating.prepare(empty_database_url, shard_count=4, queries=queries)
     assert await connection.fetchval("SELECT count(*) FROM shards") == 3

@@ -21,9 +21,10 @@ from configkit import SHARDS, brief, new_incarnation, request
 from modbot.cluster import protocol
 from modbot.domain.errors import PodBusyError, StaleEpochError, UnavailableError
 from modbot.domain.ids import Incarnation, PodId
+from modbot.ops import statements
 from modbot.ops.settings import Secret
 from modbot.services.config import database as database_module
-from modbot.services.config import leases, statements, sweeping
+from modbot.services.config import leases, sweeping
 from modbot.services.config.database import Database
 
 TTL = 0.3
@@ -248,7 +249,7 @@ async def chaos(url: Secret, seed: int, queries: Mapping[str, str]) -> World:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_no_two_pods_ever_believe_in_the_same_shard(database_url: Secret, seed: int) -> None:
-    world = await chaos(database_url, seed, statements.load())
+    world = await chaos(database_url, seed, statements.load("modbot.services.config"))
     assert world.wrong == []
     assert world.grants > SHARDS, "something was granted"
     assert world.refusals > 0, "ended incarnations did try"
@@ -275,7 +276,7 @@ UNGUARDED = {
 @pytest.mark.parametrize("guard", UNGUARDED)
 async def test_a_missing_guard_is_noticed(database_url: Secret, guard: str) -> None:
     name, sound, unsound = UNGUARDED[guard]
-    queries = dict(statements.load())
+    queries = dict(statements.load("modbot.services.config"))
     assert sound in queries[name]
     queries[name] = queries[name].replace(sound, unsound)
     for seed in range(1, 7):
@@ -285,8 +286,8 @@ async def test_a_missing_guard_is_noticed(database_url: Secret, guard: str) -> N
 
 
 async def test_after_the_chaos_everything_finds_an_owner(database_url: Secret) -> None:
-    await chaos(database_url, 4, statements.load())
-    async with two_replicas(database_url, statements.load()) as replicas, asyncio.timeout(20):
+    await chaos(database_url, 4, statements.load("modbot.services.config"))
+    async with two_replicas(database_url, statements.load("modbot.services.config")) as replicas, asyncio.timeout(20):
         survivor, pod_id = new_incarnation(), PodId("gateway-9")
         grant = await leases.register(replicas[0], TERMS, pod_id, request(survivor))
         while len(grant.shards) < SHARDS:

@@ -32,6 +32,8 @@ def _plan(tmp_path: Path, module: str, guilds: int) -> Plan:
 
 
 async def _traffic(stack: Stack, *, count: int, rate: float, seed: int) -> None:
+    """Start traffic; the replay window is wide, because what lies outside of it is not promised."""
+    await stack.control("POST", "switches", {"buffer_events": 10_000, "buffer_seconds": 90})
     mix = {"chat": 70, "reaction": 16, "edit": 8, "delete": 6, "join": 0, "leave": 0, "spam": 0, "raid": 0}
     await stack.control("POST", "traffic", {"count": count, "rate": rate, "seed": seed, "mix": mix})
 
@@ -99,11 +101,11 @@ async def test_a_pod_that_stores_the_seq_at_receipt_loses_events(tmp_path: Path)
     chance = random.Random(3)
     async with Stack.prepare(_plan(tmp_path, "forgetful_gateway", guilds=16)) as stack:
         verdict = witness.Verdict()
-        for attempt in range(4):
+        for attempt in range(6):
             await _traffic(stack, count=4000, rate=1500, seed=attempt)
             await _kill_at_random(stack, chance)
             await stack.until(lambda: witness.caught_up(stack), "every shard to catch up")
             verdict = await witness.judge(stack)
-            if not verdict.clean:
+            if verdict.lost or verdict.doubled:
                 break
     assert verdict.lost or verdict.doubled, "the broken pod should have lost events"

@@ -16,11 +16,21 @@ from modbot.ops import serving
 _console = Console(stderr=True, highlight=False)
 
 
-def run(*, fresh: bool, gateways: int, guilds: int, state: Path) -> int:
+def run(*, fresh: bool, gateways: int, guilds: int, state: Path, ports: tuple[int, int, int, int]) -> int:
     """Start everything, print where it is, and wait for Ctrl-C."""
     if fresh:
         stack.forget(state)
-    plan = Plan(state=state, gateways=gateways, guilds=guilds, tell=_tell)
+    chat, portal, config, gateway = ports
+    plan = Plan(
+        state=state,
+        gateways=gateways,
+        guilds=guilds,
+        chat_port=chat,
+        portal_port=portal,
+        config_port=config,
+        gateway_port=gateway,
+        tell=_tell,
+    )
     try:
         asyncio.run(_run(plan))
     except ModbotError as error:
@@ -54,10 +64,11 @@ async def _run(plan: Plan) -> None:
 
 def _welcome(running: Stack, guilds: int) -> None:
     plan = running.plan
-    pods = f"{plan.gateways} gateway pods, {plan.http} http pods, {plan.config} config pod"
+    pods = f"{plan.gateways} gateway, {plan.http} http and {plan.config} config pods"
     lines = [
         "",
-        f"[bold]modbot dev[/]  {guilds} guilds, {plan.shard_count} shards, {pods}  [dim](not for production)[/]",
+        f"[bold]modbot dev[/]  {pods}, {plan.shard_count} shards, {guilds} guilds",
+        "[dim]            a simulated Discord; not for production[/]",
         "",
         f"  Chat page   {running.chat_url}",
         f"  Portal      {running.portal_url}",

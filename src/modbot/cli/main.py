@@ -53,11 +53,19 @@ for _name, _help in (
     "--guilds", default=12, show_default=True, type=click.IntRange(1, 5000), help="Guilds of the simulated Discord."
 )
 @click.option("--state", default=STATE, show_default=True, type=click.Path(path_type=Path), help="Folder of the state.")
-def dev(*, fresh: bool, gateways: int, guilds: int, state: Path) -> None:
+@click.option(
+    "--ports",
+    nargs=4,
+    default=(8000, 3000, 3001, 3010),
+    show_default=True,
+    type=click.IntRange(0, 65000),
+    help="Ports of chat page, portal, config service and first gateway pod; 0 takes a free one.",
+)
+def dev(*, fresh: bool, gateways: int, guilds: int, state: Path, ports: tuple[int, int, int, int]) -> None:
     """Start the whole system on this machine against a simulated Discord. Not for production."""
     from modbot.cli import developing  # noqa: PLC0415 - needs the extra `dev`, which production images do not have
 
-    sys.exit(developing.run(fresh=fresh, gateways=gateways, guilds=guilds, state=state))
+    sys.exit(developing.run(fresh=fresh, gateways=gateways, guilds=guilds, state=state, ports=ports))
 
 
 @main.command()

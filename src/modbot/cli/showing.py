@@ -20,6 +20,7 @@ from modbot.cluster.client import ConfigClient
 from modbot.domain.errors import ModbotError, SettingsError
 from modbot.ops.settings import Secret
 
+_ENVIRONMENT = "environment.json"
 _REFRESH = 1.0
 _STATE_COLOURS = {"live": "green", "lost": "red", "left": "dim"}
 
@@ -150,7 +151,7 @@ def _find(state: Path) -> tuple[str, Secret]:
         if not token:
             raise SettingsError("MODBOT_INTERNAL_TOKEN is not set.")
         return os.environ["MODBOT_CONFIG_URL"], Secret(token)
-    path = state / "environment.json"
+    path = state / _ENVIRONMENT
     if not path.exists():
         raise SettingsError("No system runs in this folder. Start `modbot dev` here, or set MODBOT_CONFIG_URL.")
     environment = json.loads(path.read_text("utf-8"))

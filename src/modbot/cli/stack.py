@@ -29,6 +29,8 @@ import psutil
 from modbot.cli.processes import Child, python
 from modbot.domain.errors import ModbotError
 
+ENVIRONMENT = "environment.json"
+"""What `modbot status` needs to find a running system, in its state folder."""
 _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
 _POSTGRES_GRACE = 10.0
@@ -39,6 +41,13 @@ class StartError(ModbotError):
 
     code = "start"
     hint = "The logs in the state folder say more."
+
+
+class PortTakenError(StartError):
+    """A port that the system on this machine needs is in use."""
+
+    code = "port_taken"
+    hint = "Stop what uses it (`modbot dev` may be running already), or choose others with --ports."
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +178,7 @@ class Stack:
             stopping = [child for name, child in self.children.items() if name.startswith(names)]
             await asyncio.gather(*(child.stop() for child in stopping))
         self.children.clear()
+        (self.plan.state / ENVIRONMENT).unlink(missing_ok=True)
         if self._postgres_pid is not None:
             await _stop_postgres(self._postgres_pid)
             self._postgres_pid = None
@@ -306,7 +316,7 @@ class Stack:
     def _write_environment(self) -> None:
         """Leave what `modbot status` and friends need to find this system."""
         environment = {"MODBOT_CONFIG_URL": self.config_url, "MODBOT_INTERNAL_TOKEN": self._internal_token}
-        path = self.plan.state / "environment.json"
+        path = self.plan.state / ENVIRONMENT
         path.write_text(json.dumps(environment), "utf-8")
         path.chmod(0o600)
 
@@ -355,7 +365,7 @@ class _Ports:
             listener.bind(("127.0.0.1", port))
         except OSError:
             listener.close()
-            raise StartError(f"Port {port} for the {what} is in use.") from None
+            raise PortTakenError(f"Port {port} for the {what} is in use.") from None
         self._sockets.append(listener)
         return int(listener.getsockname()[1])
 

@@ -1,50 +1,37 @@
 """Named SQL statements.
 
-SQL lives in `.sql` files beside the code that uses it. Each statement begins with `-- name: word`, followed by comment lines that
-describe it. A name that does not exist fails when the module is imported, not when a moderator presses a button.
+SQL lives in `.sql` files beside the code that uses it. A block begins with `-- name: word`, goes on with comment lines that describe the
+statement, and ends with the statement. A block without a description or a statement, and a name that appears twice, stop the process
+when it starts, not when a moderator presses a button.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import resources
+from types import MappingProxyType
 
 from modbot.domain.errors import SettingsError
 
-_NAME = re.compile(r"^-- name: (\w+)\s*$", re.MULTILINE)
+_NAME = re.compile(r"^-- name: (?P<name>\w+)\s*$", re.MULTILINE)
 
 
-class Statements:
-    """The statements of one file; `statements["insert_report"]` is the SQL text."""
-
-    __slots__ = ("_source", "_texts")
-
-    def __init__(self, source: str, texts: dict[str, str]) -> None:
-        self._source = source
-        self._texts = texts
-
-    def __getitem__(self, name: str) -> str:
-        try:
-            return self._texts[name]
-        except KeyError:
-            raise SettingsError(f"{self._source} has no statement named {name}.") from None
-
-    def names(self) -> list[str]:
-        """List the names, in the order of the file."""
-        return list(self._texts)
-
-
-def load(package: str, file: str = "queries.sql") -> Statements:
-    """Read the statements of a package; `SettingsError` when a name occurs twice."""
+def load(package: str, file: str = "queries.sql") -> Mapping[str, str]:
+    """Read the statements of a package by name."""
     return parse(resources.files(package).joinpath(file).read_text("utf-8"), source=f"{package}/{file}")
 
 
-def parse(text: str, *, source: str) -> Statements:
-    """Split a file into its statements. Comments stay in the text: SQLite's traces then say what runs."""
-    parts = _NAME.split(text)[1:]
-    texts: dict[str, str] = {}
-    for name, body in zip(parts[::2], parts[1::2], strict=True):
-        if name in texts:
-            raise SettingsError(f"{source} defines {name} twice.")
-        texts[name] = body.strip()
-    return Statements(source, texts)
+def parse(text: str, *, source: str) -> Mapping[str, str]:
+    """Split a file into its statements; `SettingsError` names the block that is not one."""
+    names = list(_NAME.finditer(text))
+    ends = [match.start() for match in names[1:]] + [len(text)]
+    found: dict[str, str] = {}
+    for match, end in zip(names, ends, strict=True):
+        name, lines = match["name"], text[match.end() : end].strip().splitlines()
+        described = bool(lines) and lines[0].startswith("-- ")
+        sql = "\n".join(line for line in lines if not line.startswith("--")).strip()
+        if name in found or not described or not sql:
+            raise SettingsError(f"{source}: the statement {name} appears twice or lacks its description or its SQL.")
+        found[name] = sql
+    return MappingProxyType(found)

@@ -15,11 +15,13 @@ from modbot.discord.objects import Channel, Message
 from modbot.discord.rest import File
 from modbot.domain.ids import ChannelId, GuildId, InteractionId, MessageId, UserId, first_snowflake_at
 from modbot.ops.settings import Secret
+from modbot.shard import snapshot
 from modbot.shard.effects import Call, Repeat, Run
 
 UNKNOWN_MESSAGE = 10008
 UNKNOWN_MEMBER = 10007
 UNKNOWN_CHANNEL = 10003
+UNKNOWN_INTERACTION = 10062
 ALREADY_ACKNOWLEDGED = 40060
 _PUBLIC_THREAD = 11
 _WEEK = 10080  # minutes
@@ -92,19 +94,21 @@ def time_out(guild_id: GuildId, user_id: UserId, *, until: datetime | None, reas
 
 
 def respond(interaction_id: InteractionId, token: str, body: dict[str, Any]) -> Call:
-    """Give the first response to an interaction; one that is acknowledged already counts."""
+    """Give the first response to an interaction; one that is acknowledged already, or that nobody waits for, counts."""
     route = routes.interaction_callback(interaction_id, Secret(token))
-    return Call(route, json=body, done_codes=frozenset({ALREADY_ACKNOWLEDGED}))
+    return Call(route, json=body, done_codes=frozenset({ALREADY_ACKNOWLEDGED, UNKNOWN_INTERACTION}))
 
 
 async def _find_own_message(
     run: Run, channel_id: ChannelId, body: dict[str, Any], started_at: datetime
 ) -> dict[str, Any] | None:
     after = first_snowflake_at(started_at - _CLOCK_SLACK)
+    bot_id = await run.read(snapshot.bot_user) or run.application_id
+    text = str(body.get("content", "")).strip()  # as Discord keeps it
     page = await run.fetch(routes.get_messages(channel_id), params={"after": str(after), "limit": "100"})
     for message in msgspec.json.decode(page, type=list[Message], strict=False):
-        own = message.author is not None and message.author.id == run.application_id
-        if own and message.text == body.get("content", "") and bool(message.components) == bool(body.get("components")):
+        own = message.author is not None and message.author.id == bot_id
+        if own and message.text.strip() == text and bool(message.components) == bool(body.get("components")):
             return {"id": str(message.id), "channel_id": str(message.channel_id)}
     return None
 

@@ -70,18 +70,22 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Appl
     session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
     handlers = registry.handlers
+
+    def answer(part: Transaction, interaction: Interaction) -> None:
+        interactions.apply_from_gateway(part, interaction, registry)
+
     for item in batch.items:
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
             if isinstance(item.data, Interaction):
-                interactions.apply_from_gateway(tx, item.data, registry)
+                dead += run(tx, item, "interactions.apply", answer)
             for name, handler in handlers.get(item.name, ()):
                 dead += run(tx, item, name, handler)
         else:
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
-            _follow_session(tx, item)
+            dead += _follow_session(tx, item, session or "")
     _store_offset(tx, batch.offset)
     return Applied(batch.offset, dispatches, dead)
 
@@ -93,8 +97,9 @@ def _store_offset(tx: Transaction, offset: Offset | None) -> None:
         tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq))
 
 
-def _follow_session(tx: Transaction, item: Item) -> None:
-    tx.guild_id, tx.cause = GuildId(0), "session"
+def _follow_session(tx: Transaction, item: Item, session: str) -> int:
+    """Follow what is no dispatch; returns how many dead letters that made."""
+    tx.guild_id, tx.cause = GuildId(0), session
     match item:
         case SessionStarted(ready=ready):
             tx.execute(_SQL["store_bot"], (ready.user.id,))
@@ -104,11 +109,13 @@ def _follow_session(tx: Transaction, item: Item) -> None:
             tx.execute(_SQL["open_gap"], (last.session_id, last.seq, reason, tx.now_ms))
         case Hole(after=after, before=before):
             reason = f"dispatches {after + 1} to {before - 1} never came"
-            tx.execute(_SQL["record_hole"], (tx.cause, after, reason, tx.now_ms))
+            tx.execute(_SQL["record_hole"], (session, after, reason, tx.now_ms))
         case Unreadable(seq=seq, name=name, reason=reason):
-            tx.execute(_SQL["insert_dead_letter"], (0, f"session/{seq}", f"decode {name}", reason, None, tx.now_ms))
+            tx.execute(_SQL["insert_dead_letter"], (0, f"{session}/{seq}", f"decode {name}", reason, None, tx.now_ms))
+            return 1
         case _:
             pass
+    return 0
 
 
 def _run(tx: Transaction, item: Dispatch, _name: str, handler: EventHandler) -> int:
@@ -123,7 +130,8 @@ def _run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHan
     except FILE_ERRORS:
         raise
     except Exception as error:  # noqa: BLE001 - recorded in the same transaction as the seq
-        dead_letters.bury(tx, handler=name, error=error, payload=item.data)
+        payload = None if isinstance(item.data, Interaction) else item.data  # who pressed, and the token, are not kept
+        dead_letters.bury(tx, handler=name, error=error, payload=payload)
         return 1
     return 0
 

@@ -103,7 +103,7 @@ class Engine:
         """Open and claim a shard file; `expected` says that the shard has been served before, so the file must exist.
 
         Raises:
-            MissingFileError: the file is expected and not there.
+            MissingFileError: the file is expected and not there, or empty.
             StaleEpochError: the file has been written under a newer epoch.
             ForeignFileError: the file is another shard's.
         """
@@ -200,10 +200,11 @@ class Engine:
     def _fire_due(self, tx: Transaction) -> int | None:
         for guild_id, name, key, due_at, args in tx.all(_SQL["due_timers"], (tx.now_ms,)):
             tx.guild_id, tx.cause = GuildId(guild_id), f"timer/{name}/{key}/{due_at}"
-            tx.execute(_SQL["cancel_timer"], (guild_id, name, key))
-            kind = self._tools.registry.timers[name]
+            if not tx.execute(_SQL["take_timer"], (guild_id, name, key, due_at)):
+                continue  # an earlier one of this round has cancelled or moved it
             try:
                 with tx.savepoint():
+                    kind = self._tools.registry.timers[name]
                     kind.handler(tx, msgspec.json.decode(args, type=kind.args_type))
             except FILE_ERRORS:
                 raise
@@ -236,6 +237,7 @@ def _claim(
         raise MissingFileError(f"The file of shard {shard_id} is not there: {path.name}.")
     connection = database.connect(path)
     try:
+        _check_owner(connection, shard_id, epoch, expected=expected)
         migrations.migrate(connection, registry.series)
         return connection, _stamp(connection, shard_id, epoch)
     except BaseException:
@@ -243,13 +245,25 @@ def _claim(
         raise
 
 
+def _check_owner(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch, *, expected: bool) -> None:
+    """Refuse a file that is not ours to write, before anything (a migration, a stamp) is written into it."""
+    known = connection.execute(_SQL["has_shard"]).fetchone() is not None
+    row = connection.execute(_SQL["read_shard"]).fetchone() if known else None
+    if row is None:
+        if expected:
+            raise MissingFileError(f"The file of shard {shard_id} is there and holds nothing.")
+        return
+    if row[0] != shard_id:
+        raise ForeignFileError(f"The file belongs to shard {row[0]}, not to {shard_id}.")
+    if row[1] > epoch:
+        raise StaleEpochError(f"Shard {shard_id} has been written under epoch {row[1]}; this grant is {epoch}.")
+
+
 def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offset | None:
     row = connection.execute(_SQL["read_shard"]).fetchone()
     if row is None:
         connection.execute(_SQL["create_shard"], (shard_id, epoch))
         return None
-    if row[0] != shard_id:
-        raise ForeignFileError(f"The file belongs to shard {row[0]}, not to {shard_id}.")
     connection.execute(_SQL["claim"], (epoch,))
     if connection.changes() == 0:
         raise StaleEpochError(f"Shard {shard_id} has been written under epoch {row[1]}; this grant is {epoch}.")

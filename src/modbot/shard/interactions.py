@@ -27,6 +27,7 @@ from modbot.shard.transaction import PendingEffect, Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
+_KINDS = frozenset(CommandKind)
 _FIRST_RESPONSE_LIFE = timedelta(seconds=3)
 feature = Feature("interactions")
 
@@ -65,7 +66,8 @@ def find(registry: Registry, interaction: Interaction) -> Command | Component | 
     if data is None:
         return None
     if interaction.type == InteractionType.COMMAND:
-        return registry.commands.get((CommandKind(data.type or CommandKind.SLASH), data.name))
+        kind = data.type or CommandKind.SLASH
+        return registry.commands.get((CommandKind(kind), data.name)) if kind in _KINDS else None
     if interaction.type in {InteractionType.COMPONENT, InteractionType.MODAL}:
         return registry.components.get(custom_id_prefix(data.custom_id))
     return None

@@ -54,7 +54,8 @@ def migrate(connection: apsw.Connection, series: Iterable[Series]) -> None:
         for each in series:
             _migrate_component(connection, each, stamps.get(each.component, 0))
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has undone it already
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
 

@@ -1,3 +1,7 @@
+-- name: has_shard
+-- A new file has no tables yet.
+SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'shard'
+
 -- name: read_shard
 -- Whose file this is, the epoch it is written under, and the offset.
 SELECT shard_id, epoch, session_id, resume_url, seq FROM shard WHERE id = 1
@@ -15,6 +19,7 @@ UPDATE shard SET epoch = ?1 WHERE id = 1 AND epoch <= ?1
 SELECT epoch FROM shard WHERE id = 1
 
 -- name: read_session
+-- The session whose dispatches come first in a batch.
 SELECT session_id FROM shard WHERE id = 1
 
 -- name: store_offset
@@ -22,6 +27,7 @@ SELECT session_id FROM shard WHERE id = 1
 UPDATE shard SET session_id = ?, resume_url = ?, seq = ? WHERE id = 1
 
 -- name: store_bot
+-- Our own user id, as READY says it.
 UPDATE shard SET bot_id = ? WHERE id = 1
 
 -- name: forget_session
@@ -45,19 +51,9 @@ UPDATE effects SET state = ?, error = ?, finished_at = ?, reply_token = NULL WHE
 -- Try again later.
 UPDATE effects SET attempts = ?, due_at = ?, error = ? WHERE effect_id = ? AND state = 'pending'
 
--- name: retry_effect
--- A person asks for another round of attempts.
-UPDATE effects SET state = 'pending', attempts = 0, due_at = ?, finished_at = NULL
-WHERE guild_id = ? AND key = ? AND state = 'failed'
-RETURNING effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at
-
 -- name: read_steps
 -- What the journal knows about an effect.
 SELECT step, state, started_at, result FROM effect_steps WHERE guild_id = ? AND key = ?
-
--- name: read_step
--- What the journal knows about one step.
-SELECT state, started_at, result FROM effect_steps WHERE guild_id = ? AND key = ? AND step = ?
 
 -- name: start_step
 -- The intent, before the call.
@@ -83,12 +79,19 @@ INSERT INTO timers (guild_id, name, key, due_at, args) VALUES (?1, ?2, ?3, ?4, ?
 ON CONFLICT (guild_id, name, key) DO UPDATE SET due_at = ?4, args = ?5
 
 -- name: cancel_timer
+-- Whoever set it does not want it any more, or it has fired.
 DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ?
 
+-- name: take_timer
+-- A timer fires as it was when it was found due.
+DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ? AND due_at = ?
+
 -- name: due_timers
+-- The next timers to fire, the oldest first.
 SELECT guild_id, name, key, due_at, args FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT 200
 
 -- name: next_timer
+-- When to look again.
 SELECT min(due_at) FROM timers
 
 -- name: read_interaction
@@ -96,6 +99,7 @@ SELECT min(due_at) FROM timers
 SELECT response FROM interactions WHERE guild_id = ? AND interaction_id = ?
 
 -- name: insert_interaction
+-- Together with everything that its handler wrote.
 INSERT INTO interactions (guild_id, interaction_id, applied_at, response) VALUES (?, ?, ?, ?)
 
 -- name: forget_interactions
@@ -103,6 +107,7 @@ INSERT INTO interactions (guild_id, interaction_id, applied_at, response) VALUES
 DELETE FROM interactions WHERE applied_at < ?
 
 -- name: insert_dead_letter
+-- What a handler could not do (I9).
 INSERT INTO dead_letters (guild_id, cause, handler, error, payload, failed_at) VALUES (?, ?, ?, ?, ?, ?)
 
 -- name: forget_dead_payloads
@@ -110,12 +115,15 @@ INSERT INTO dead_letters (guild_id, cause, handler, error, payload, failed_at) V
 UPDATE dead_letters SET payload = NULL WHERE payload IS NOT NULL AND failed_at < ?
 
 -- name: open_gap
+-- Discord refused the session: what came after `last_seq` is not replayed.
 INSERT INTO gaps (session_id, last_seq, reason, began_at) VALUES (?, ?, ?, ?)
 
 -- name: record_hole
+-- Numbers that never came within a session.
 INSERT INTO gaps (session_id, last_seq, reason, began_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?4)
 
 -- name: close_gaps
+-- A new session follows the stream again.
 UPDATE gaps SET ended_at = ? WHERE ended_at IS NULL
 
 -- name: counts

@@ -24,6 +24,7 @@ from modbot.ops import metrics, statements
 from modbot.shard.effects import Journal, Run
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import PendingEffect, to_ms
+from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
 _log = structlog.get_logger()
@@ -61,9 +62,12 @@ class Runner:
         self._places = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._closed = False
 
     def add(self, effects: list[PendingEffect]) -> None:
-        """Take effects that have just been committed, or that a new owner found."""
+        """Take effects that have just been committed, or that a new owner found; after `close` they stay in their rows."""
+        if self._closed:
+            return
         for effect in effects:
             lane = f"{effect.guild_id}/{effect.lane}"
             waiting = self._lanes.get(lane)
@@ -82,6 +86,7 @@ class Runner:
 
     async def close(self) -> None:
         """Stop; what is pending stays in its rows."""
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,7 +94,12 @@ class Runner:
     async def _run_lane(self, lane: str) -> None:
         waiting = self._lanes[lane]
         while waiting:
-            await self._run_until_settled(waiting[0])
+            try:
+                await self._run_until_settled(waiting[0])
+            except StaleEpochError:
+                pass  # somebody newer owns the shard and finds this row in its copy
+            except FILE_ERRORS:
+                _log.warning("effect_left_pending", effect=waiting[0].name, exc_info=True)  # the engine is broken
             waiting.popleft()
         del self._lanes[lane]
         if not self._lanes:
@@ -104,8 +114,8 @@ class Runner:
                     await self._run(effect)
             except FencedError:
                 await asyncio.sleep(_FENCE_PAUSE)
-            except StaleEpochError:
-                return  # somebody newer owns the shard and finds this row in its copy
+            except (StaleEpochError, *FILE_ERRORS):
+                raise
             except ModbotError as error:
                 attempts += 1
                 if not error.retry or attempts >= _MOST_ATTEMPTS:

@@ -147,8 +147,9 @@ class Transaction:
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK TO part")
-            self._connection.execute("RELEASE part")
+            if self._connection.in_transaction:  # a full disk undoes the whole transaction, and this savepoint with it
+                self._connection.execute("ROLLBACK TO part")
+                self._connection.execute("RELEASE part")
             del self.effects[mark:]
             self.next_timer = timer
             raise

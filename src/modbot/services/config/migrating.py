@@ -7,17 +7,42 @@ because the shard of every guild would change under its data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from modbot.domain import ids
 from modbot.domain.errors import SettingsError
 from modbot.ops.settings import Secret
-from modbot.services.config import database, statements
+from modbot.services.config import database
 
 _LOCK = 7214000
+_MIGRATION = re.compile(r"(?P<version>\d{4})_[a-z0-9_]+\.sql")
+_HERE = resources.files("modbot.services.config")
 _VERSIONS = """CREATE TABLE IF NOT EXISTS schema_migrations (
     version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One forward step of the schema."""
+
+    version: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """Return the migrations in order; `ValueError` when a number is missing or a file has another form of name."""
+    found: list[Migration] = []
+    for entry in sorted((_HERE / "migrations").iterdir(), key=lambda each: each.name):
+        match = _MIGRATION.fullmatch(entry.name)
+        if match is None or int(match["version"]) != len(found) + 1:
+            raise ValueError(f"{entry.name} is not the next migration.")
+        found.append(Migration(len(found) + 1, entry.name, entry.read_text(encoding="utf-8")))
+    return found
 
 
 async def prepare(url: Secret, *, shard_count: int, queries: Mapping[str, str]) -> None:
@@ -37,7 +62,7 @@ async def prepare(url: Secret, *, shard_count: int, queries: Mapping[str, str]) 
 async def _migrate(connection: Any) -> None:
     await connection.execute(_VERSIONS)
     current = await connection.fetchval("SELECT coalesce(max(version), 0) FROM schema_migrations")
-    known = statements.migrations()
+    known = migrations()
     if current > len(known):
         raise SettingsError(
             f"The database has schema {current}, this version of modbot knows {len(known)}: update modbot."

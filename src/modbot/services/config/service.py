@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import structlog
 
 from modbot.domain.errors import UnavailableError
+from modbot.ops import statements
 from modbot.ops.settings import ConfigSettings
-from modbot.services.config import board, database, leases, migrating, statements, sweeping
+from modbot.services.config import board, database, leases, migrating, sweeping
 from modbot.services.config.metrics import Metrics
 
 _START_LIMIT = 30.0
@@ -38,7 +39,7 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
     A defect in either ends the block, and so the process: a replica that decides nothing any more must not look alive.
     `SettingsError` when the database was set up with another shard count, `UnavailableError` when it does not come.
     """
-    queries = statements.load()
+    queries = statements.load("modbot.services.config")
     pool = await _open(settings, queries)
     metrics = Metrics()
 

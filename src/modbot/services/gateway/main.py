@@ -7,14 +7,10 @@ and the config service is told that the shards wait for this pod.
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 
 import structlog
 
-from modbot.domain.errors import ModbotError, SettingsError
-from modbot.ops import logs, serving
-from modbot.ops import settings as settings_module
+from modbot.ops import serving, starting
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway import pod as pods
 from modbot.services.gateway.api import Api
@@ -42,13 +38,4 @@ async def run(settings: GatewaySettings) -> None:
 
 def main() -> int:
     """Read the environment, serve, and return the exit code."""
-    try:
-        settings = settings_module.load(GatewaySettings, os.environ)
-        common = settings.common
-        secrets = [common.internal_token, settings.discord.token]
-        logs.configure(log_format=common.log_format, level=common.log_level, service="gateway", secrets=secrets)
-        asyncio.run(run(settings))
-    except ModbotError as error:
-        sys.stderr.write(f"{error}\n{error.hint}\n")
-        return 2 if isinstance(error, SettingsError) else 1
-    return 0
+    return starting.service("gateway", GatewaySettings, run)

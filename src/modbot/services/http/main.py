@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 import structlog
-import uvloop
 
 from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
 from modbot.cluster.routing import RoutingTable
-from modbot.domain.errors import ModbotError, SettingsError
+from modbot.domain.errors import SettingsError
 from modbot.features import all_features
-from modbot.ops import logs, serving
-from modbot.ops import settings as settings_module
+from modbot.ops import serving, starting
 from modbot.ops.settings import HttpSettings
 from modbot.portal.assets import Assets
 from modbot.portal.pages import Pages
@@ -99,17 +95,7 @@ async def run(settings: HttpSettings) -> None:
 
 def main() -> int:
     """Read the environment, serve, and return the exit code."""
-    try:
-        settings = settings_module.load(HttpSettings, os.environ)
-        common = settings.common
-        secrets = [common.internal_token, settings.client_secret, settings.session_secret]
-        logs.configure(log_format=common.log_format, level=common.log_level, service="http", secrets=secrets)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(settings))
-    except ModbotError as error:
-        sys.stderr.write(f"{error}\n{error.hint}\n")
-        return 2 if isinstance(error, SettingsError) else 1
-    return 0
+    return starting.service("http", HttpSettings, run)
 
 
 def _session() -> aiohttp.ClientSession:

@@ -1,0 +1,5 @@
+"""python -m modbot.cli."""
+
+from modbot.cli.main import main
+
+main()
