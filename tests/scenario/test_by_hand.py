@@ -123,7 +123,7 @@ async def _the_moderator_acts(stack: Stack, moderator: Visitor, guild: Simulated
     await moderator.expects("“advertising *again*”")
     await moderator.press("Delete all reported messages")
     await moderator.submit("Delete all reported messages?")
-    await moderator.is_told("1 reported message was deleted.")
+    await moderator.is_told("1 reported message deleted.")
     await moderator.press("Kick")
     await moderator.submit(f"Kick {name}?")
     await moderator.is_told(f"Done: {name} was kicked.")
@@ -136,7 +136,7 @@ async def _the_moderator_acts(stack: Stack, moderator: Visitor, guild: Simulated
     await moderator.go("general")
     await expect(moderator.page.locator("article", has_text=_PLACE)).to_have_count(0)
     await moderator.go("mod-log")
-    for done in ("timed out for 1 hour", "1 reported message was deleted", "was kicked by", "was banned by"):
+    for done in ("timed out for 1 hour", "1 reported message deleted", "was kicked by", "was banned by"):
         await moderator.expects(done)
     await moderator.shoot("mod log in the evening")
     await moderator.go("history")
