@@ -41,20 +41,19 @@ async def test_a_day_by_hand(state_folder: Path) -> None:
         await simulated.set_up(stack, people)
         async with visiting.browsing(stack.chat_url) as screens:
             guild = people[0]
-            await _somebody_writes_and_two_report(screens, guild)
+            author = await _somebody_writes_and_two_report(screens, guild)
             moderator = await _the_moderator_looks(screens, guild)
-            await _the_moderator_acts(stack, moderator, guild)
+            await _the_moderator_acts(stack, moderator, author, guild)
             await _somebody_who_moderates_no_more_is_refused(stack, screens, moderator, guild)
             await moderator.leave()
             await _reporting_survives_a_killed_pod(stack, screens, people[1])
         assert screens.complaints == []
 
 
-async def _somebody_writes_and_two_report(screens: Screens, guild: SimulatedGuild) -> None:
+async def _somebody_writes_and_two_report(screens: Screens, guild: SimulatedGuild) -> Visitor:
     author = await screens.visit(guild, guild.member_ids[0])
     await author.write(f"{_BAIT}\n# shouting", file=(_FILE, b"first, send your password"))
     await author.expects(_PLACE)
-    await author.leave()
     first = await screens.visit(guild, guild.member_ids[1])
     menu = await first.open_menu(_PLACE)
     await expect(menu).to_contain_text("Apps")
@@ -74,6 +73,7 @@ async def _somebody_writes_and_two_report(screens: Screens, guild: SimulatedGuil
     await second.is_told("Thank you.")
     assert await second.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
     await second.leave()
+    return author
 
 
 async def _the_moderator_looks(screens: Screens, guild: SimulatedGuild) -> Visitor:
@@ -114,7 +114,7 @@ async def _the_file_is_a_copy(moderator: Visitor, guild: SimulatedGuild) -> None
     assert await answer.body() == b"first, send your password"
 
 
-async def _the_moderator_acts(stack: Stack, moderator: Visitor, guild: SimulatedGuild) -> None:
+async def _the_moderator_acts(stack: Stack, moderator: Visitor, author: Visitor, guild: SimulatedGuild) -> None:
     name = await _name(stack, guild, guild.member_ids[0])
     await moderator.press("Timeout")
     await expect(moderator.form(f"Time out {name}?").locator("select")).to_have_value("72000")
@@ -123,10 +123,12 @@ async def _the_moderator_acts(stack: Stack, moderator: Visitor, guild: Simulated
     await moderator.expects("“advertising *again*”")
     await moderator.press("Delete all reported messages")
     await moderator.submit("Delete all reported messages?")
-    await moderator.is_told("1 reported message was deleted.")
+    await moderator.is_told("1 reported message deleted.")
     await moderator.press("Kick")
     await moderator.submit(f"Kick {name}?")
     await moderator.is_told(f"Done: {name} was kicked.")
+    await expect(author.page.locator(".notice")).to_contain_text("is no longer in this guild")
+    await author.leave()
     await moderator.press("Kick")
     await moderator.submit(f"Kick {name}?")
     await moderator.is_told(f"{name} is not in this server any more.")
@@ -136,7 +138,7 @@ async def _the_moderator_acts(stack: Stack, moderator: Visitor, guild: Simulated
     await moderator.go("general")
     await expect(moderator.page.locator("article", has_text=_PLACE)).to_have_count(0)
     await moderator.go("mod-log")
-    for done in ("timed out for 1 hour", "1 reported message was deleted", "was kicked by", "was banned by"):
+    for done in ("timed out for 1 hour", "1 reported message deleted", "was kicked by", "was banned by"):
         await moderator.expects(done)
     await moderator.shoot("mod log in the evening")
     await moderator.go("history")
@@ -161,6 +163,11 @@ async def _somebody_who_moderates_no_more_is_refused(
     await form.locator("select").first.select_option(label="@Guardians")
     await form.get_by_role("button", name="Run").click()
     await owner.is_told("Moderator role: @Guardians")
+    await expect(owner.page.locator("#log")).not_to_contain_text("Everybody can see")
+    await owner.write("/setup")
+    await form.locator("select").last.select_option(label="#general")
+    await form.get_by_role("button", name="Run").click()
+    await owner.is_told("Everybody can see that channel and would read the reports.")
     await owner.leave()
     await moderator.press("Ban + delete 7 days")
     await moderator.is_told("This is for moderators.")

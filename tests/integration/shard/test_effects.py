@@ -236,6 +236,16 @@ async def test_an_answer_that_nobody_waits_for_is_no_failure(world, code):
     assert (await states(world))[0][1] == "done"
 
 
+@pytest.mark.parametrize("times", [1, 3])
+async def test_an_answer_that_overtook_the_first_response_is_sent_again(world, times):
+    world.discord.reject("PATCH", "@original", 10015, times=times)
+    await ask(world, whole, reply_token="token")
+    await world.idle()
+    assert world.discord.replies == {"token": [{"content": "done"}]}
+    assert len(world.discord.made("PATCH", "@original")) == times + 1
+    assert (await states(world))[0][1] == "done"
+
+
 async def test_an_answer_is_not_sent_after_its_token_has_died(world):
     await ask(world, complain, reply_token="token", key="late")
     world.clock.advance(16 * 60)

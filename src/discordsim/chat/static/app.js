@@ -161,6 +161,15 @@ const later = (act) => { let timer = 0; return () => { clearTimeout(timer); time
 const refreshMessages = later(() => loadMessages());
 const refreshGuild = later(async () => { await loadGuild(); drawLog(); });
 
+/** Whoever this page acts as is no longer in the guild: go on as somebody else. */
+async function gone() {
+  state.stream.close();
+  const name = world.known.get(world.user);
+  state.guilds = await call("GET", "/guilds");
+  await chooseGuild(null, world.channel);
+  notice(`${name} is no longer in this guild. You act as ${world.known.get(world.user)} now.`);
+}
+
 function listen() {
   state.stream?.close();
   const live = byId("live");
@@ -170,6 +179,7 @@ function listen() {
   state.stream.onmessage = (event) => {
     const { name, data } = JSON.parse(event.data);
     const here = data.channel_id === world.channel;
+    if (name === "GUILD_MEMBER_REMOVE" && data.user.id === world.user) return gone();
     if (name === "RELOAD") { refreshGuild(); refreshMessages(); }
     else if (/^MESSAGE_/.test(name)) {
       if (here) refreshMessages();
@@ -241,7 +251,7 @@ async function run(script, label) {
 }
 
 async function after(result) {
-  await loadMessages();
+  await loadMessages(!result.modal);
   if (result.modal) await openModal(result.modal, result.record.id);
 }
 

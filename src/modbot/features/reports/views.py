@@ -110,8 +110,8 @@ def log_line(found: Entry, statistics: Statistics, thread_id: ChannelId) -> str:
 def deleted(number: int, asked: int) -> str:
     """Say how many of the reported messages were deleted."""
     if number < asked:
-        return f"{number} of {asked} reported messages were deleted"
-    return "1 reported message was deleted" if number == 1 else f"{number} reported messages were deleted"
+        return f"{number} of {asked} reported messages deleted"
+    return f"{texts.count(number, 'reported message')} deleted"
 
 
 def _heading(reports: tuple[Report, ...]) -> str:
