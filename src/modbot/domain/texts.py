@@ -19,7 +19,7 @@ _TOKEN = re.compile(
 )
 _PIECE_OF_TOKEN = re.compile(r"\s*<(@[!&]?|#|a?:)[\w:]*…$")
 _EVERYONE = re.compile(r"@(everyone|here)")
-_BLOCK_MARKUP = re.compile(r"^(\s*)([#>-])|^(\s*\d+)([.)]\s)", re.MULTILINE)
+_BLOCK_MARKUP = re.compile(r"^(\s*)([#>-])|^(\s*\d+)([.)]\s)")
 _ZERO_WIDTH = "\u200b"
 
 
@@ -36,7 +36,7 @@ def escape(text: str) -> str:
 def quote(text: str, limit: int) -> str:
     """Quote a user's message line by line in at most `limit` characters, markup shown literally and links without preview."""
     safe = _literally(_EVERYONE.sub(f"@{_ZERO_WIDTH}\\1", text), _BARE_SPECIAL, links=True)
-    quoted = "\n".join(f"> {line}" for line in _BLOCK_MARKUP.sub(r"\1\3\\\2\4", safe).splitlines())
+    quoted = "\n".join("> " + _BLOCK_MARKUP.sub(r"\1\3\\\2\4", line) for line in safe.splitlines())
     return quoted if len(quoted) <= limit else _cut_quote(quoted, limit)
 
 
@@ -82,8 +82,9 @@ def _shown(match: re.Match[str], special: re.Pattern[str], *, links: bool) -> st
     if match["mention"]:
         return match[0]  # shown as a name or channel; the empty `allowed_mentions` keeps it silent
     if link and links:
-        # what stands behind an invite is a user's text like any other; a link in angle brackets is taken literally
-        return f"<{link}>" if "://" in link else special.sub(r"\\\1", link.replace(".", f".{_ZERO_WIDTH}", 1))
+        if "://" in link:
+            return f"<{link}>"
+        return special.sub(r"\\\1", link.replace(".", f".{_ZERO_WIDTH}", 1))
     return special.sub(r"\\\1", match["emoji"] or match[0])
 
 

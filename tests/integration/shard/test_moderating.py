@@ -301,7 +301,7 @@ class TestReports:
         await world.interact(interaction)
         await world.idle()
         (answer,) = world.discord.replies[interaction.token]
-        assert answer["content"].startswith("2 of 3 reported messages were deleted. I need *Manage Messages*")
+        assert answer["content"].startswith("2 of 3 reported messages deleted. I need *Manage Messages*")
         assert await world.rows("SELECT message_id FROM reported_messages WHERE deleted_at IS NULL") == [(500,)]
 
 
