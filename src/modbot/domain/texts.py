@@ -20,6 +20,7 @@ _TOKEN = re.compile(
 _PIECE_OF_TOKEN = re.compile(r"\s*<(@[!&]?|#|a?:)[\w:]*…$")
 _EVERYONE = re.compile(r"@(everyone|here)")
 _BLOCK_MARKUP = re.compile(r"^(\s*)([#>-])|^(\s*\d+)([.)]\s)")
+_DIRECTIONS = re.compile("[\u202a-\u202e\u2066-\u2069]")  # they would turn the text that follows a quote around
 _ZERO_WIDTH = "\u200b"
 
 
@@ -30,19 +31,20 @@ def cut(text: str, limit: int) -> str:
 
 def escape(text: str) -> str:
     """Show a short user text (a name, an excerpt) literally on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    return _SPECIAL.sub(r"\\\1", " ".join(_DIRECTIONS.sub("", text).split()))
 
 
 def quote(text: str, limit: int) -> str:
     """Quote a user's message line by line in at most `limit` characters, markup shown literally and links without preview."""
-    safe = _literally(_EVERYONE.sub(f"@{_ZERO_WIDTH}\\1", text), _BARE_SPECIAL, links=True)
+    plain = _EVERYONE.sub(f"@{_ZERO_WIDTH}\\1", _DIRECTIONS.sub("", text))
+    safe = _literally(plain, _BARE_SPECIAL, links=True)
     quoted = "\n".join("> " + _BLOCK_MARKUP.sub(r"\1\3\\\2\4", line) for line in safe.splitlines())
     return quoted if len(quoted) <= limit else _cut_quote(quoted, limit)
 
 
 def excerpt(text: str, limit: int = 80) -> str:
     """Return the beginning of a user's message on one line, literally; whom it mentions stands there by name."""
-    shortened = _PIECE_OF_TOKEN.sub(ELLIPSIS, cut(" ".join(text.split()), limit))
+    shortened = _PIECE_OF_TOKEN.sub(ELLIPSIS, cut(" ".join(_DIRECTIONS.sub("", text).split()), limit))
     return _literally(shortened, _SPECIAL, links=False)
 
 

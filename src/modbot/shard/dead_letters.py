@@ -16,8 +16,8 @@ _log = structlog.get_logger()
 
 
 def bury(tx: Transaction, *, handler: str, error: Exception, payload: Any) -> None:
-    """Record what a handler could not do, and say so."""
-    where = "".join(traceback.format_exception(error, limit=-4))
+    """Record what a handler could not do, and say so. The error's own text may quote a user, so it stays out: kind and place remain."""
+    where = f"{type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__, limit=-4))}"
     text = None if payload is None else msgspec.json.encode(payload).decode()
     tx.execute(_SQL["insert_dead_letter"], (tx.guild_id, tx.cause, handler, where, text, tx.now_ms))
     metrics.DEAD_LETTERS.labels(handler).inc()

@@ -18,7 +18,7 @@ import msgspec
 import structlog
 
 from modbot.discord.rest import RestClient
-from modbot.discord.rest_errors import FencedError
+from modbot.discord.rest_errors import FencedError, RateLimitedError
 from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.ops import metrics, statements
 from modbot.shard.effects import Journal, Run
@@ -154,6 +154,8 @@ class Runner:
 
     async def _postpone(self, effect: PendingEffect, attempts: int, error: Exception) -> None:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempts - 1)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        if isinstance(error, RateLimitedError):
+            pause = max(pause, error.retry_after)
         due_at = to_ms(self._now()) + int(pause * 1000)
         row: tuple[Any, ...] = (attempts, due_at, str(error), effect.effect_id)
         await self._journal.commit(lambda tx: tx.execute(_SQL["postpone_effect"], row))

@@ -6,8 +6,10 @@ import functools
 from datetime import timedelta
 
 import msgspec
+import structlog
 
 from modbot.discord.rest import File
+from modbot.discord.rest_errors import ServerError
 from modbot.domain import texts
 from modbot.domain.evidence import Evidence
 from modbot.domain.ids import MessageId, UserId
@@ -26,6 +28,9 @@ _LARGEST_FILE = 8_000_000
 _LARGEST_UPLOAD = 20_000_000
 _MOST_FILES = 10
 _EDIT_TOO_OLD = 30046
+_TOO_LARGE = 40005
+_FILES_AWAITED = timedelta(minutes=1)
+_log = structlog.get_logger()
 _NEW_ENTRY = frozenset({_EDIT_TOO_OLD, calls.UNKNOWN_MESSAGE, calls.UNKNOWN_CHANNEL, 50083})
 
 
@@ -79,14 +84,22 @@ async def delete_reported(run: Run, order: DeleteReported) -> None:
         await run.reply("answer", responses.message_data(Reply(problem)))
         return
     done = views.deleted(deleted, len(order.messages))
+    unwritten = await _announce_deletion(run, order, done)
+    await run.reply("answer", responses.message_data(Reply(f"{done}. {problem} {unwritten}".strip())))
+
+
+async def _announce_deletion(run: Run, order: DeleteReported, done: str) -> str:
+    """Write it into the thread and the mod log; returns what kept it from being written, which undoes nothing."""
     why = f" · “{texts.escape(order.reason)}”" if order.reason else ""
     body = {"content": f"🧹 **{done}**\n-# by <@{order.actor_id}>{why}", "allowed_mentions": {"parse": []}}
-    posted = await user_threads.post(run, "entry", order.person, body)
     name = texts.escape(order.person.username)
-    await user_threads.announce(
-        run, "line", f"🧹 **{name}**: {done} by <@{order.actor_id}>{why} · <#{posted.thread_id}>"
-    )
-    await run.reply("answer", responses.message_data(Reply(f"{done}. {problem}".strip())))
+    try:
+        posted = await user_threads.post(run, "entry", order.person, body)
+        line = f"🧹 **{name}**: {done} by <@{order.actor_id}>{why} · <#{posted.thread_id}>"
+        await user_threads.announce(run, "line", line)
+    except (RefusedError, UserError) as error:
+        return f"I could not write it into the history. {failing.sentence(error, reference=run.effect.key)}"
+    return ""
 
 
 async def _write_entry(run: Run, entry: views.Entry) -> Place:
@@ -102,7 +115,12 @@ async def _write_entry(run: Run, entry: views.Entry) -> Place:
             return place
     person = user_threads.Person(entry.author_id, entry.author_name)
     files = await _files(run, entry.evidence)
-    posted = await user_threads.post(run, "entry", person, views.entry(entry), files=files)
+    try:
+        posted = await user_threads.post(run, "entry", person, views.entry(entry), files=files)
+    except RefusedError as error:
+        if error.discord_code != _TOO_LARGE or not files:
+            raise
+        posted = await user_threads.post(run, "entry/without-files", person, views.entry(entry))
     place = Place(posted.thread_id, posted.message_id)
     if known:
         return place
@@ -117,11 +135,22 @@ async def _files(run: Run, evidence: Evidence | None) -> tuple[File, ...]:
     for file in evidence.files[:_MOST_FILES] if evidence is not None else ():
         if file.size > _LARGEST_FILE or total + file.size > _LARGEST_UPLOAD:
             continue
-        content = await run.rest.download(file.url, limit=_LARGEST_FILE)
+        content = await _fetch(run, file.url)
         if content is not None:
             total += len(content)
             uploads.append(File(name=file.name, data=content, content_type=file.kind or "application/octet-stream"))
     return tuple(uploads)
+
+
+async def _fetch(run: Run, url: str) -> bytes | None:
+    """Fetch one file; after a minute of trying, the report goes without it rather than not at all."""
+    try:
+        return await run.rest.download(url, limit=_LARGEST_FILE)
+    except ServerError:
+        if run.now() - run.asked_at < _FILES_AWAITED:
+            raise
+        _log.warning("evidence_file_missing", guild_id=run.guild_id, effect=run.effect.key)
+        return None
 
 
 def _tracked(place: Place, message_id: MessageId) -> Reply:

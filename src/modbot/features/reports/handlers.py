@@ -195,8 +195,8 @@ def _target(interaction: Interaction) -> Message:
 def _keep(tx: Transaction, message: Message) -> None:
     if message.author is None or message.author.id == snapshot.bot_user(tx):
         raise UserError("That is one of my own messages; there is nobody to report.")
-    records.keep(tx, message, _evidence(message))
-    tx.timer(forget_evidence, OfMessage(message.id), key=str(message.id), after=_EVIDENCE_KEPT)
+    if records.keep(tx, message, _evidence(message)):
+        tx.timer(forget_evidence, OfMessage(message.id), key=str(message.id), after=_EVIDENCE_KEPT)
 
 
 def _evidence(message: Message) -> Evidence:

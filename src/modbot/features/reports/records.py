@@ -16,14 +16,14 @@ from modbot.shard.transaction import Transaction
 _SQL = statements.load("modbot.features.reports")
 
 
-def keep(tx: Transaction, message: Message, evidence: Evidence) -> None:
-    """Keep a message as evidence; what is kept already is left as it is."""
+def keep(tx: Transaction, message: Message, evidence: Evidence) -> bool:
+    """Keep a message as evidence; False when it is kept already, and then it is left as it is."""
     author = message.author
     if author is None:
-        return
+        return False
     text = msgspec.json.encode(evidence).decode()
     key = (tx.guild_id, message.id, message.channel_id, author.id, author.username)
-    tx.execute(_SQL["keep_message"], (*key, text, tx.now_ms))
+    return tx.execute(_SQL["keep_message"], (*key, text, tx.now_ms)) > 0
 
 
 def forget_evidence(tx: Transaction, message_id: MessageId) -> None:
