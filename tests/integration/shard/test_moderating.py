@@ -19,6 +19,8 @@ from shardkit import (
     OWNER,
 )
 
+from modbot.discord import routes
+from modbot.discord.rest_errors import ServerError
 from modbot.domain.ids import GuildId, UserId
 from modbot.domain.settings import MOD_LOG as MOD_LOG_SETTING
 from modbot.domain.settings import MODERATOR_ROLE
@@ -233,6 +235,14 @@ class TestReports:
         await world.fire_timers(47 * 3600)
         assert await world.row("SELECT reporter FROM reports") == (None,)
 
+    async def test_opening_the_form_again_keeps_the_words_no_longer(self, world):
+        message = shardkit.message_body(500, content="secret words")
+        await report(world, message)
+        await world.fire_timers(50 * 60)
+        await world.interact(menu(world, "Report", message, user=78, roles=[]))
+        await world.fire_timers(10 * 60)
+        assert await world.row("SELECT evidence FROM reported_messages") == (None,)
+
     async def test_a_form_that_was_never_sent_leaves_nothing(self, world):
         await world.interact(menu(world, "Report", shardkit.message_body(500), user=77, roles=[]))
         await world.fire_timers(3600)
@@ -275,6 +285,21 @@ class TestReports:
         world.discord.files["https://cdn/a"] = b"abc"
         await report(world, shardkit.message_body(500, attachments=files))
         assert world.discord.uploads == ["a.png"]
+
+    async def test_a_report_does_not_wait_for_ever_for_its_files(self, world):
+        world.discord.files["https://cdn/a"] = ServerError(routes.get_guild(GUILD), http_status=503)
+        file = {"id": "1", "filename": "a.png", "size": 3, "url": "https://cdn/a"}
+        await report(world, shardkit.message_body(500, attachments=[file]))
+        assert world.discord.uploads == []
+        assert any("Reported by" in each for each in world.discord.contents(thread_of(world)))
+
+    async def test_files_that_discord_finds_too_large_are_left_out(self, world):
+        await report(world, shardkit.message_body(499))
+        world.discord.files["https://cdn/a"] = b"abc"
+        file = {"id": "1", "filename": "a.png", "size": 3, "url": "https://cdn/a"}
+        world.discord.reject("POST", "messages", 40005)
+        await report(world, shardkit.message_body(500, attachments=[file]))
+        assert len([each for each in world.discord.contents(thread_of(world)) if "Reported by" in each]) == 2
 
     async def test_tracking_names_the_moderator_and_deletes_on_request(self, world):
         message = shardkit.message_body(500)

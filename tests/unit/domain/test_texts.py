@@ -54,3 +54,8 @@ def test_an_excerpt_is_at_most_twice_its_limit(text, limit):
 
 def test_headings_and_lists_are_shown_literally_in_a_quote():
     assert texts.quote("# big\n-# small\n- item\n> deep", 100) == "> \\# big\n> \\-# small\n> \\- item\n> \\> deep"
+
+
+def test_nobody_turns_the_text_around_that_follows_a_quote():
+    for show in (texts.escape, texts.excerpt, lambda text: texts.quote(text, 100)):
+        assert "\u202e" not in show("hello \u202eolleh")
