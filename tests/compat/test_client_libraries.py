@@ -2,59 +2,34 @@
 
 import asyncio
 import contextlib
-import json
-import warnings
 
+import discord
 import hikari
 import pytest
 import yarl
-from aiohttp import web
+from discord.http import Route
 
 from discordsim import server
 from discordsim.world import posting
 from discordsim.world.model.messages import Draft
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # discord.py imports audioop
-    import discord
-    from discord.http import Route
-
 PATIENCE = 12.0
 
 
-def answering(data):
-    async def answer(_request):
-        return web.Response(body=json.dumps(data).encode(), content_type="application/json")
-
-    return answer
-
-
 @contextlib.asynccontextmanager
-async def served(monkeypatch, *, guilds=4):
+async def served(*, guilds=4):
     simulator, application = server.build(server.Size(guilds=guilds), seed=2)
     simulator.switches.max_concurrency, simulator.switches.recommended_shards = 2, 2
-    plain = simulator.app
-
-    def with_identity():
-        app = plain()
-        known = {resource.canonical for resource in app.router.resources()}
-        owner = simulator.world.users[application.owner_id]
-        drawn = {
-            "/users/@me": application.bot.payload() | {"mfa_enabled": True, "verified": True, "email": None},
-            "/applications/@me": application.payload(owner=owner),
-            "/oauth2/applications/@me": application.payload(owner=owner),
-        }
-        for path, data in drawn.items():
-            if f"/api/v10{path}" not in known:
-                app.router.add_get(f"/api/v10{path}", answering(data))
-        return app
-
-    monkeypatch.setattr(simulator, "app", with_identity)
     runner, url = await server.start(simulator)
     try:
         yield simulator, application, url
     finally:
         await runner.cleanup()
+
+
+class Client(discord.AutoShardedClient):
+    async def before_identify_hook(self, _shard_id, *, initial=False):
+        """Do not wait five seconds between shards: max_concurrency is 2."""
 
 
 def say(simulator, text):
@@ -81,8 +56,8 @@ async def told_after_a_cut(simulator, texts):
     assert await asyncio.wait_for(texts.get(), PATIENCE) == "after"
 
 
-async def test_hikari(monkeypatch):
-    async with served(monkeypatch) as (simulator, application, url):
+async def test_hikari():
+    async with served() as (simulator, application, url):
         texts, guilds = asyncio.Queue(), set()
         intents = hikari.Intents.ALL_UNPRIVILEGED | hikari.Intents.MESSAGE_CONTENT
         bot = hikari.GatewayBot(
@@ -119,14 +94,14 @@ async def test_hikari(monkeypatch):
 
 
 async def test_discord_py(monkeypatch):
-    async with served(monkeypatch) as (simulator, application, url):
+    async with served() as (simulator, application, url):
         monkeypatch.setattr(Route, "BASE", f"{url}/api/v10")
         fallback = yarl.URL(f"{url.replace('http', 'ws')}/gateway")
         monkeypatch.setattr(discord.gateway.DiscordWebSocket, "DEFAULT_GATEWAY", fallback)
         texts, ready = asyncio.Queue(), asyncio.Event()
         intents = discord.Intents.default()
         intents.message_content = True
-        client = discord.AutoShardedClient(intents=intents)
+        client = Client(intents=intents, guild_ready_timeout=0.2)
 
         @client.event
         async def on_message(message):

@@ -10,12 +10,14 @@ from aiohttp import web
 from discordsim.interactions import control
 from discordsim.interactions.hub import Host, Interactions
 from discordsim.interactions.records import Record, Source
+from discordsim.interactions.replies import ReplyType
 from discordsim.interactions.uploads import content_type, read_body
 from discordsim.world import errors
 from discordsim.world.model.messages import Message, MessageFlag
-from discordsim.world.payloads import Json, text_id
+from discordsim.world.payloads import Json
 
 PREFIXES = ("/api/v10", "/api/v9", "/api")
+_WITH_MESSAGE = frozenset({ReplyType.MESSAGE, ReplyType.DEFERRED_MESSAGE, ReplyType.UPDATE_MESSAGE})
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -88,22 +90,20 @@ def _drawn(message: Message) -> web.Response:
 
 
 def _callback_payload(record: Record) -> Json:
+    """Draw the answer to `with_response`: what an answer did not make (modals and choices make no message) is left out, never null."""
+    data: Json = {"interaction": {"id": str(record.id), "type": int(record.type), "channel_id": str(record.channel_id)}}
+    if record.guild_id is not None:
+        data["interaction"]["guild_id"] = str(record.guild_id)
     message = record.original
-    shown = message is not None and record.first_type in {4, 5, 7}
-    data: Json = {
-        "interaction": {
-            "id": str(record.id),
-            "type": int(record.type),
-            "response_message_id": text_id(message.id if message else None),
-            "response_message_loading": bool(message and message.flags & MessageFlag.LOADING),
-            "response_message_ephemeral": bool(message and message.flags & MessageFlag.EPHEMERAL),
-            "channel_id": str(record.channel_id),
-            "guild_id": text_id(record.guild_id),
-        },
-        "resource": {"type": record.first_type},
+    if message is None:
+        return data
+    data["interaction"] |= {
+        "response_message_id": str(message.id),
+        "response_message_loading": bool(message.flags & MessageFlag.LOADING),
+        "response_message_ephemeral": bool(message.flags & MessageFlag.EPHEMERAL),
     }
-    if shown and message is not None:
-        data["resource"]["message"] = message.payload()
+    if record.first_type in _WITH_MESSAGE:
+        data["resource"] = {"type": record.first_type, "message": message.payload()}
     return data
 
 

@@ -240,6 +240,17 @@ async def test_callback_answers_once(stage):
     assert (await stage.call("POST", callback.replace("interactions/", "interactions/1"), json=say("x")))[0] == 404
 
 
+@pytest.mark.parametrize("answer", [MODAL, {"type": 4, "data": {"content": "pong"}}, {"type": 5}])
+async def test_the_response_of_a_callback_tells_only_of_what_was_made(stage, answer):
+    stage.register("ping")
+    _, callback, _ = await started(stage, kind="command", command="ping")
+    _, body = await stage.call("POST", callback + "?with_response=true", json=answer)
+    made = answer["type"] != 9
+    assert ("resource" in body, "response_message_id" in body["interaction"]) == (made, made)
+    assert body["interaction"].get("response_message_loading") == ((answer["type"] == 5) if made else None)
+    assert None not in body["interaction"].values()
+
+
 async def test_deferred_answer_is_filled_by_the_first_follow_up(stage):
     stage.register("slow")
     _, callback, hook = await started(stage, kind="command", command="slow")
