@@ -22,6 +22,7 @@ from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
 _log = structlog.get_logger()
 _ASK_AGAIN = 1.0
 _SHORTEST_PAUSE = 0.05
+_LONGEST_PAUSE = 60.0
 
 
 class _SessionStartLimit(msgspec.Struct, frozen=True):
@@ -84,13 +85,15 @@ class Permits:
                 await asyncio.sleep(_ASK_AGAIN)
 
     async def _limits(self) -> protocol.SessionLimits:
-        """Ask Discord how many IDENTIFYs are left; waits until it answers."""
+        """Ask Discord how many IDENTIFYs are left; waits until it answers, with growing pauses (a wrong token counts as invalid)."""
+        pause = _ASK_AGAIN
         while True:
             try:
                 answer = await self._rest.request(routes.gateway_bot())
             except ModbotError as error:
-                _log.warning("session_limits_unavailable", code=error.code, error=str(error))
-                await asyncio.sleep(_ASK_AGAIN)
+                _log.warning("session_limits_unavailable", code=error.code, error=str(error), hint=error.hint)
+                await asyncio.sleep(pause)
+                pause = min(_LONGEST_PAUSE, pause * 2)
                 continue
             limit = answer.decode(_GatewayInfo).session_start_limit
             return protocol.SessionLimits(

@@ -8,7 +8,6 @@ pause both start again at the committed offset. Nothing is lost by that, because
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -86,10 +85,6 @@ class ServedShard:
                 _log.warning("shard_lost", shard=self.shard_id, epoch=self.epoch, error=str(error))
                 self._surroundings.lease.renew_soon()
                 return
-            except GatewayRefusedError as error:
-                self.problem = str(error)
-                _log.error("gateway_refused", shard=self.shard_id, code=error.code, error=str(error), hint=error.hint)
-                pause = _LONGEST_PAUSE
             except Exception as error:  # noqa: BLE001 - whatever it is, the shard is tried again from its committed offset
                 self.problem = str(error)
                 _log.error("shard_interrupted", shard=self.shard_id, exc_info=True)
@@ -120,6 +115,7 @@ class ServedShard:
         path = database.path_of(self._surroundings.data_dir, self.shard_id)
         engine = await Engine.open(self._surroundings.tools, path, self.shard_id, self.epoch, expected=self._served)
         self.engine, self.inbox, self._served = engine, Inbox(self._surroundings, engine), True
+        self.problem = None
         self._surroundings.lease.renew_soon()
         try:
             await self._work(engine, self.inbox)
@@ -130,13 +126,13 @@ class ServedShard:
 
     async def _work(self, engine: Engine, inbox: Inbox) -> None:
         session = self._session = self._open_session(engine)
-        session_task = asyncio.create_task(session.run())
+        refused = asyncio.Event()
+        session_task = asyncio.create_task(self._follow(session, refused))
         others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine))]
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
             done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            self.problem = None
             if broken in done:
                 raise broken.result()
             for task in done:
@@ -146,9 +142,24 @@ class ServedShard:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
             session.stop()
-            with contextlib.suppress(Exception):  # its error, if any, has been raised above
-                await asyncio.shield(session_task)
+            if refused.is_set():
+                session_task.cancel()
+            await asyncio.shield(asyncio.gather(session_task, return_exceptions=True))
             self._session = None
+
+    async def _follow(self, session: GatewaySession, refused: asyncio.Event) -> None:
+        """Run the session until it is stopped.
+
+        When Discord refuses it for good, it is not asked again: each try would cost an IDENTIFY, and Discord resets the token of a bot
+        that spends too many. Interactions and effects go on until somebody mends the cause and restarts the pod.
+        """
+        try:
+            await session.run()
+        except GatewayRefusedError as error:
+            self.problem = str(error)
+            _log.error("gateway_refused", shard=self.shard_id, code=error.code, error=str(error), hint=error.hint)
+            refused.set()
+            await asyncio.Event().wait()
 
     def _open_session(self, engine: Engine) -> GatewaySession:
         shard = parse_formula_shard(self.shard_id)
