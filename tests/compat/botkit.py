@@ -161,15 +161,17 @@ async def answers_presses(users, report):
 
 
 async def survives_a_cut(users):
-    """What was said meanwhile is answered after a RESUME, and so is a command; nobody identifies again."""
+    """What got lost with the socket is answered once after a RESUME, and so is a command; nobody identifies again."""
     (before,) = await users.control("sessions")
-    assert (await users.control("faults/sockets", {"action": "cut"}))["sockets"] == 1
+    await users.control("faults/dispatch", {"kind": "drop", "name": "MESSAGE_CREATE"})
     await users.say("!ping")
+    assert (await users.control("faults/sockets", {"action": "cut"}))["sockets"] == 1
     await users.until_said("pong")
     (after,) = await users.control("sessions")
     assert (after["session_id"], after["resumes"]) == (before["session_id"], before["resumes"] + 1)
     assert (await users.control("counters"))["identifies"] == 1
     await warns(users)
+    assert [one["content"] for one in users.sees()].count("pong") == 1
 
 
 async def every_interaction_was_answered_well(users):
