@@ -34,6 +34,7 @@ ENVIRONMENT = "environment.json"
 _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
 _POSTGRES_GRACE = 10.0
+_PATIENCE = 60.0
 
 
 class StartError(ModbotError):
@@ -158,8 +159,9 @@ class Stack:
         return self.plan.state / f"gateway-{number}"
 
     async def control(self, method: str, path: str, body: Any = None) -> Any:
-        """Call the simulator's control API."""
-        async with self.session.request(method, f"{self.chat_url}/control/{path}", json=body) as answer:
+        """Call the simulator's control API; an interaction may take as long as its completion does."""
+        url, patience = f"{self.chat_url}/control/{path}", aiohttp.ClientTimeout(total=_PATIENCE)
+        async with self.session.request(method, url, json=body, timeout=patience) as answer:
             text = await answer.text()
             if answer.status >= 400:
                 raise StartError(f"The simulator refused {method} /control/{path}: {answer.status} {text[:300]}")
