@@ -57,7 +57,9 @@ async def register(
         if known is None:
             await _succeed(connection, pod_id, row, request)
         held = row["rest_reserved"] if known is not None and row["leased"] else 0.0
-        demand = 0.0 if row is None else row["rest_demand"]  # a restarted pod has the work of its former self to catch up with
+        demand = (
+            0.0 if row is None else row["rest_demand"]
+        )  # a restarted pod has the work of its former self to catch up with
         share = await _share(connection, terms, pod_id, demand=demand)
         await connection.one(
             "put_pod",

@@ -73,7 +73,7 @@ class Api:
             journaled = headers.get(b"x-modbot-journaled") == b"1"
             body = await self._apply(served, await _read(receive), journaled=journaled)
         except ModbotError as error:
-            await _answer(send, error.status, _PROBLEM, _problem(error))
+            await _answer(send, error.status, _PROBLEM, _problem(error, owner=self._owner(shard_id, error)))
         except Exception:  # noqa: BLE001 - the http pod gets a clear 500 and Discord its deferral
             _log.error("interaction_failed", shard=shard_id, exc_info=True)
             await _answer(send, 500, _PROBLEM, _problem(ModbotError("This pod failed; its log says why.")))
@@ -103,6 +103,15 @@ class Api:
         if served.epoch != int(epoch):
             raise StaleEpochError(f"Shard {shard_id} is served here under epoch {served.epoch}, not {int(epoch)}.")
         return served
+
+    def _owner(self, shard_id: ShardId, error: ModbotError) -> dict[str, Any] | None:
+        """Return who serves the shard as far as this pod knows, for callers that came to the wrong one."""
+        if not isinstance(error, StaleEpochError | NotOwnerError):
+            return None
+        route = self._pod.routing.route(shard_id)
+        if route is None or route.pod_id == self._pod.pod_id:
+            return None
+        return {"pod_id": route.pod_id, "epoch": route.epoch, "address": route.address}
 
     async def _health(self, _request: Request) -> Response:
         return Response("alive\n", media_type="text/plain")
@@ -134,9 +143,11 @@ def _row(served: ServedShard) -> dict[str, Any]:
     }
 
 
-def _problem(error: ModbotError) -> bytes:
+def _problem(error: ModbotError, *, owner: dict[str, Any] | None = None) -> bytes:
+    extra = {} if owner is None else {"owner": owner}
     return msgspec.json.encode(
         {
+            **extra,
             "type": "about:blank",
             "title": error.code.replace("_", " "),
             "status": error.status,

@@ -1,0 +1,151 @@
+"""The internal API of a gateway pod, over a real socket, with a scripted shard behind it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from modbot.cluster.routing import Route
+from modbot.domain.errors import StaleEpochError
+from modbot.domain.ids import Epoch, PodId, ShardId
+from modbot.ops import serving
+from modbot.ops.settings import Secret
+from modbot.services.gateway.api import Api
+
+TOKEN = "an-internal-token-of-this-test"
+INTERACTION = {
+    "id": "5",
+    "application_id": "1",
+    "type": 2,
+    "token": "t",
+    "guild_id": "9",
+    "data": {"name": "setup", "type": 1},
+}
+OTHER = Route(ShardId("1-of-2"), Epoch(7), PodId("gateway-1"), "http://gateway-1.gateway-internal:3000")
+
+
+class Engine:
+    """Remembers what it was asked."""
+
+    offset = None
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, bool, bool]] = []
+        self.error: Exception | None = None
+
+    async def interact(self, interaction: Any, *, deferred: bool, durable: bool) -> bytes:
+        if self.error is not None:
+            raise self.error
+        self.asked.append((interaction.id, deferred, durable))
+        return b'{"type":4}'
+
+
+class Pod:
+    """As much of a pod as the API looks at."""
+
+    def __init__(self) -> None:
+        self.pod_id = PodId("gateway-0")
+        self.settings = SimpleNamespace(common=SimpleNamespace(internal_token=Secret(TOKEN)))
+        self.ready = True
+        self.engine = Engine()
+        self.applied: list[int] = []
+        inbox = SimpleNamespace(applied=self.applied.append)
+        self.served = SimpleNamespace(shard_id="0-of-2", epoch=3, engine=self.engine, inbox=inbox, problem=None)
+        self.shards = {"0-of-2": self.served}
+        self.routing = SimpleNamespace(route=lambda shard_id: OTHER if shard_id == OTHER.shard_id else None)
+
+
+@pytest.fixture
+async def pod() -> Pod:
+    return Pod()
+
+
+@pytest.fixture
+async def call(pod: Pod) -> AsyncIterator[Any]:
+    async with serving.http(Api(pod), "127.0.0.1", 0) as url, aiohttp.ClientSession() as session:  # type: ignore[arg-type]
+
+        async def ask(shard: str = "0-of-2", body: bytes | None = None, **headers: str) -> tuple[int, Any]:
+            sent = {"authorization": f"Bearer {TOKEN}", "x-modbot-epoch": "3", "x-modbot-journaled": "1"}
+            sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+            data = msgspec.json.encode(INTERACTION) if body is None else body
+            async with session.post(f"{url}/shards/{shard}/interactions", data=data, headers=sent) as answer:
+                return answer.status, await answer.json(content_type=None)
+
+        ask.url, ask.session = url, session  # type: ignore[attr-defined]
+        yield ask
+
+
+async def test_what_the_inbox_does_not_hold_is_made_durable(pod: Pod, call: Any) -> None:
+    assert await call(x_modbot_journaled="1") == (200, {"type": 4})
+    assert pod.applied == [5]
+    assert await call(x_modbot_journaled="0") == (200, {"type": 4})
+    assert pod.engine.asked == [(5, False, False), (5, False, True)]
+    assert pod.applied == [5], "only what is in the inbox is acknowledged"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        ({"authorization": "Bearer wrong"}, 401, "unauthorized"),
+        ({"authorization": ""}, 401, "unauthorized"),
+        ({"x_modbot_epoch": "2"}, 409, "stale_epoch"),
+        ({"x_modbot_epoch": "x"}, 400, "invalid_input"),
+        ({"body": b"{"}, 400, "invalid_input"),
+        ({"body": b"{}"}, 400, "invalid_input"),
+        ({"body": b'{"id": "1", "pad": "' + b"x" * 1_020_000 + b'"}'}, 400, "invalid_input"),
+        ({"shard": "5-of-9"}, 421, "not_owner"),
+    ],
+)
+async def test_a_wrong_call_changes_nothing(
+    pod: Pod, call: Any, arguments: dict[str, Any], status: int, code: str
+) -> None:
+    found, problem = await call(**arguments)
+    assert (found, problem["code"]) == (status, code)
+    assert problem["hint"]
+    assert "owner" not in problem
+    assert pod.engine.asked == []
+
+
+async def test_a_caller_at_the_wrong_pod_is_told_the_owner(call: Any) -> None:
+    status, problem = await call(shard="1-of-2")
+    assert status == 421
+    assert problem["owner"] == {"pod_id": "gateway-1", "epoch": 7, "address": OTHER.address}
+
+
+async def test_a_shard_that_is_not_open_yet_is_unavailable(pod: Pod, call: Any) -> None:
+    pod.served.engine = None
+    status, problem = await call()
+    assert (status, problem["retry"]) == (503, True)
+
+
+async def test_an_owner_that_was_replaced_meanwhile_says_so(pod: Pod, call: Any) -> None:
+    pod.engine.error = StaleEpochError("Shard 0-of-2 is at epoch 4, this owner has 3.")
+    assert (await call())[0] == 409
+
+
+async def test_a_defect_is_a_problem_and_not_a_broken_connection(pod: Pod, call: Any) -> None:
+    pod.engine.error = RuntimeError("with a secret in it")
+    status, problem = await call()
+    assert status == 500
+    assert "secret" not in str(problem)
+
+
+async def test_probes_and_shards(pod: Pod, call: Any) -> None:
+    async with call.session.get(f"{call.url}/health") as answer:
+        assert answer.status == 200
+    async with call.session.get(f"{call.url}/ready") as answer:
+        assert answer.status == 200
+    pod.ready = False
+    async with call.session.get(f"{call.url}/ready") as answer:
+        assert answer.status == 503
+    async with call.session.get(f"{call.url}/metrics") as answer:
+        assert "modbot_events_total" in await answer.text()
+    async with call.session.get(f"{call.url}/shards") as answer:
+        assert answer.status == 401
+    async with call.session.get(f"{call.url}/shards", headers={"authorization": f"Bearer {TOKEN}"}) as answer:
+        assert await answer.json() == [{"shard_id": "0-of-2", "epoch": 3, "open": True, "seq": None, "problem": None}]
