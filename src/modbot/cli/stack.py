@@ -15,7 +15,6 @@ import secrets
 import shutil
 import signal
 import socket
-import sys
 import time
 import warnings
 from collections.abc import Awaitable, Callable
@@ -400,8 +399,3 @@ def _remembered(state: Path) -> dict[str, str]:
 
 def _next(port: int, number: int) -> int:
     return port + number if port else 0
-
-
-def say(line: str) -> None:
-    """Talk on stderr."""
-    sys.stderr.write(f"{line}\n")
