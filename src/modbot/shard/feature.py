@@ -67,12 +67,13 @@ class OptionKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option of a slash command."""
+    """An option of a slash command; with `choices` (value, label), Discord offers only these."""
 
     name: str
     description: str
     kind: OptionKind
     required: bool = False
+    choices: tuple[tuple[str, str], ...] = ()
 
 
 class ButtonStyle(IntEnum):

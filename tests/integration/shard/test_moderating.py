@@ -490,6 +490,12 @@ class TestSetUp:
         assert [row[0] for row in rows] == [1, 2, 3, 4, 5]
         assert rows[2] == (3, "mod_log", str(MOD_LOG), str(CHANNEL), OWNER)
 
+    async def test_a_cleared_setting_is_empty(self, world):
+        assert "Mod log: not set" in await self.run(world, clear="mod_log")
+        row = await world.row("SELECT old_value, new_value FROM settings_history ORDER BY version DESC LIMIT 1")
+        assert row == (str(MOD_LOG), None)
+        assert f"<@&{MOD_ROLE}>" in await self.run(world), "the other one stays"
+
     @pytest.mark.parametrize(
         "options", [{"moderator_role": GUILD}, {"moderator_role": 999}, {"mod_log": 999}, {"mod_log": MOD_ROLE}]
     )

@@ -17,6 +17,12 @@ _TEXT_CHANNEL = 0
 _OPTIONS = (
     Option(MODERATOR_ROLE.name, MODERATOR_ROLE.description, OptionKind.ROLE),
     Option(MOD_LOG.name, MOD_LOG.description, OptionKind.CHANNEL),
+    Option(
+        "clear",
+        "A setting to empty.",
+        OptionKind.STRING,
+        choices=tuple((spec.name, spec.title) for spec in settings.ALL),
+    ),
 )
 
 
@@ -29,7 +35,7 @@ _OPTIONS = (
     options=_OPTIONS,
 )
 def set_up(tx: Transaction, interaction: Interaction) -> Response:
-    """Change the given settings; without any, show them all."""
+    """Change the given settings and empty the one to clear; without any, show them all."""
     given = {option.name: str(option.value) for option in interaction.data.options} if interaction.data else {}
     invoker = interaction.invoker
     if invoker is None:
@@ -38,6 +44,8 @@ def set_up(tx: Transaction, interaction: Interaction) -> Response:
         if spec.name in given:
             _check(tx, spec, given[spec.name])
             guild_settings.change(tx, spec, given[spec.name], changed_by=invoker.id)
+        elif given.get("clear") == spec.name:
+            guild_settings.change(tx, spec, None, changed_by=invoker.id)
     return Reply("\n".join(_overview(tx)))
 
 

@@ -13,7 +13,7 @@ from modbot.discord import routes
 from modbot.domain.errors import ModbotError
 from modbot.domain.permissions import Permission
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard.feature import Access, Command, CommandKind
+from modbot.shard.feature import Access, Command, CommandKind, Option
 
 _log = structlog.get_logger()
 _LOOK_EVERY = 1.0
@@ -38,10 +38,19 @@ def payload(command: Command) -> dict[str, Any]:
     }
     if command.kind is CommandKind.SLASH:
         body["description"] = command.description
-        body["options"] = [
-            {"name": each.name, "description": each.description, "type": int(each.kind), "required": each.required}
-            for each in command.options
-        ]
+        body["options"] = [_option(option) for option in command.options]
+    return body
+
+
+def _option(option: Option) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "name": option.name,
+        "description": option.description,
+        "type": int(option.kind),
+        "required": option.required,
+    }
+    if option.choices:
+        body["choices"] = [{"name": label, "value": value} for value, label in option.choices]
     return body
 
 
@@ -89,4 +98,13 @@ def _differs(wanted: dict[str, Any], registered: dict[str, Any]) -> bool:
 
 
 def _options(options: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [(each["name"], each["description"], each["type"], each.get("required", False)) for each in options]
+    return [
+        (
+            each["name"],
+            each["description"],
+            each["type"],
+            each.get("required", False),
+            [(choice["name"], choice["value"]) for choice in each.get("choices", [])],
+        )
+        for each in options
+    ]
