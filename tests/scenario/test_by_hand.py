@@ -165,7 +165,7 @@ async def _somebody_who_moderates_no_more_is_refused(
     await owner.is_told("Moderator role: @Guardians")
     await expect(owner.page.locator("#log")).not_to_contain_text("Everybody can see")
     await owner.write("/setup")
-    await form.locator("select").last.select_option(label="#general")
+    await form.locator("select[name=mod_log]").select_option(label="#general")
     await form.get_by_role("button", name="Run").click()
     await owner.is_told("Everybody can see that channel and would read the reports.")
     await owner.leave()
