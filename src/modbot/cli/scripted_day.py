@@ -55,6 +55,7 @@ class Day:
     actions: int = 0
     deletions: int = 0
     tell: Callable[[str], None] = lambda _line: None
+    _half_reported: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def play(self) -> None:
         """Live through the day."""
@@ -66,7 +67,7 @@ class Day:
             f"noon: {_REPORTED_GUILDS} reports, {_TWICE_GUILDS} of them twice; gateway-{_KILLED} is killed meanwhile"
         )
         reporting = asyncio.create_task(self._report_everywhere(first))
-        await asyncio.sleep(0.3)
+        await self._half_reported.wait()
         self.stack.gateway(_KILLED).kill()
         await reporting
         self.tell("afternoon: moderators track messages, time out, kick, ban and delete")
@@ -144,6 +145,8 @@ class Day:
             self.stack, member, guild.general_id, kind="modal", interaction=opened["record"]["id"], values=values
         )
         self.reports += 1
+        if self.reports == _REPORTED_GUILDS // 2:
+            self._half_reported.set()
         self._expect_entry(guild, message)
 
     async def _track(self, pair: tuple[SimulatedGuild, list[dict[str, Any]]]) -> None:

@@ -95,6 +95,7 @@ class Engine:
             application_id=tools.application_id,
             now=tools.now,
             on_failed=self._explain_failure,
+            on_broken=self._break,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -154,8 +155,7 @@ class Engine:
         try:
             return await self._tools.writer.submit(self._file, work, durable=durable)
         except (*FILE_ERRORS, StaleEpochError) as error:
-            if not self.broken.done():
-                self.broken.set_result(error)
+            self._break(error)
             raise
 
     async def counts(self) -> Counts:
@@ -181,6 +181,18 @@ class Engine:
         pending = await self.commit(lambda tx: [PendingEffect(*row) for row in tx.all(_SQL["pending_effects"])])
         self.runner.add(pending)
         self._tasks = [asyncio.create_task(self._run_timers()), asyncio.create_task(self._keep_house())]
+        for task in self._tasks:
+            task.add_done_callback(self._notice_end)
+
+    def _notice_end(self, task: asyncio.Task[None]) -> None:
+        """Timers and housekeeping run as long as the engine: one that ends by itself breaks it, so that the pod opens it again."""
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        if not self.broken.done():
+            self.broken.set_result(error)
 
     def _on_commit(self, committed: Committed) -> None:
         self.runner.add(committed.effects)

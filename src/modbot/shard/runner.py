@@ -50,6 +50,7 @@ class Runner:
         application_id: int,
         now: Callable[[], datetime],
         on_failed: Failed,
+        on_broken: Callable[[Exception], None],
     ) -> None:
         self._registry = registry
         self._journal = journal
@@ -57,6 +58,7 @@ class Runner:
         self._application_id = application_id
         self._now = now
         self._on_failed = on_failed
+        self._on_broken = on_broken
         self._lanes: dict[str, deque[PendingEffect]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(_SIDE_BY_SIDE)
@@ -78,7 +80,14 @@ class Runner:
             self._idle.clear()
             task = asyncio.create_task(self._run_lane(lane))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._notice_end)
+
+    def _notice_end(self, task: asyncio.Task[None]) -> None:
+        """A lane that ends with a defect would hold up its later effects for ever: the engine is opened again instead."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._on_broken(error)
 
     async def wait_idle(self) -> None:
         """Wait until nothing is pending."""

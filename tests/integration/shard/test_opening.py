@@ -1,13 +1,17 @@
 """Opening a shard file: whose it is, under which grant, and never empty in silence (I2, I8)."""
 
+import asyncio
+
 import apsw
 import pytest
 import shardkit
 
 from modbot.domain.errors import StaleEpochError
 from modbot.domain.ids import Epoch, ShardId
+from modbot.shard import engine as engine_module
 from modbot.shard.engine import Engine, ForeignFileError, MissingFileError
 from modbot.shard.migrations import Series
+from modbot.shard.transaction import PendingEffect
 
 
 @pytest.fixture
@@ -73,3 +77,27 @@ async def test_an_owner_that_was_overtaken_breaks_and_commits_nothing(world):
         await world.dispatch("MESSAGE_CREATE", shardkit.message_body(1))
     assert isinstance(world.engine.broken.result(), StaleEpochError)
     assert world.engine.offset == world.offset(1)
+
+
+async def test_a_defect_in_the_background_breaks_the_engine_instead_of_ending_unheard(make_world, monkeypatch):
+    world = await make_world()
+
+    def defect(_tx):
+        raise RuntimeError("housekeeping")
+
+    monkeypatch.setattr(engine_module, "_forget_old", defect)
+    await world.reopen()
+    error = await asyncio.wait_for(asyncio.shield(world.engine.broken), 5)
+    assert str(error) == "housekeeping"
+
+
+async def test_a_lane_that_ends_with_a_defect_breaks_the_engine(make_world):
+    world = await make_world()
+
+    async def defect(*_arguments):
+        raise RuntimeError("lane")
+
+    world.engine.runner._run_until_settled = defect
+    world.engine.runner.add([PendingEffect(1, 1, "k", "n", "l", "{}", None, 0, 0, 0)])
+    error = await asyncio.wait_for(asyncio.shield(world.engine.broken), 5)
+    assert str(error) == "lane"

@@ -82,6 +82,7 @@ class ServedShard:
             try:
                 await self._serve_once()
             except StaleEpochError as error:
+                self.problem = str(error)
                 _log.warning("shard_lost", shard=self.shard_id, epoch=self.epoch, error=str(error))
                 self._surroundings.lease.renew_soon()
                 return

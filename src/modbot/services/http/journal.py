@@ -112,16 +112,18 @@ class Journal:
     @contextlib.asynccontextmanager
     async def running(self, *, farewell: float) -> AsyncIterator[None]:
         """Send in the background; at the end wait up to `farewell` seconds for what is still on its way."""
-        tasks = [asyncio.create_task(self._send_appends()), asyncio.create_task(self._send_deferrals())]
         try:
-            yield
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(farewell):
-                    await self._idle.wait()
+            async with asyncio.TaskGroup() as group:  # a defect in the sending ends the process instead of the sending
+                tasks = [group.create_task(self._send_appends()), group.create_task(self._send_deferrals())]
+                try:
+                    yield
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(farewell):
+                            await self._idle.wait()
+                finally:
+                    for task in tasks:
+                        task.cancel()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._lose(list(self._deferrals), "deferrals_lost_at_stop")
 
     async def _send_appends(self) -> None:

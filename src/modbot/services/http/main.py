@@ -111,13 +111,14 @@ def _session() -> aiohttp.ClientSession:
 
 @contextlib.asynccontextmanager
 async def _background(routing: RoutingTable, keys: AnonymityKeys) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(routing.run()), asyncio.create_task(keys.run())]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    """Run what never ends; a defect in it ends the process, which is started again, rather than leaving a pod that knows nothing new."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(routing.run()), group.create_task(keys.run())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _check_public_key(public_key: str) -> None:
