@@ -32,6 +32,7 @@ _BY_CODE: dict[str, type[ModbotError]] = {
         errors.StaleEpochError,
         errors.PodBusyError,
         errors.NotOwnerError,
+        errors.MoveRefusedError,
     )
 }
 
@@ -117,6 +118,22 @@ class ConfigClient:
     async def guild_assignment(self, guild_id: GuildId) -> protocol.Assignment:
         """Say where one guild lives."""
         return await self._get(f"/guild/{guild_id}/assignment", protocol.Assignment)
+
+    async def move(self, shard_id: ShardId, request: protocol.MoveRequest) -> protocol.MoveAnswer:
+        """Begin a handoff; `MoveRefusedError` says why it cannot be."""
+        return await self._post(f"/shards/{shard_id}/move", request, protocol.MoveAnswer, CALL_LIMIT)
+
+    async def complete_move(self, shard_id: ShardId, request: protocol.HandoffRequest) -> protocol.Shard:
+        """Become the owner of a shard that was handed over; `StaleEpochError` when the handoff is over or the epoch has changed."""
+        return await self._post(f"/shards/{shard_id}/move/complete", request, protocol.Shard, CALL_LIMIT)
+
+    async def cancel_move(self, shard_id: ShardId, request: protocol.HandoffRequest) -> None:
+        """Give a handoff up, the source keeps the shard; `StaleEpochError` when it has been completed or is over."""
+        await self._call("POST", f"/shards/{shard_id}/move/cancel", msgspec.json.encode(request), CALL_LIMIT)
+
+    async def moves(self) -> protocol.MoveList:
+        """List the handoffs under way and the latest that are over."""
+        return await self._get("/moves", protocol.MoveList)
 
     async def watch(self) -> AsyncGenerator[protocol.WatchLine, None]:
         """Follow the table; ends when the service says goodbye, `UnavailableError` when it is silent for `SILENCE_LIMIT` seconds."""

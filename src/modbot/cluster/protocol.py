@@ -12,10 +12,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from modbot.domain.ids import Epoch, Incarnation, InteractionId, PodId, ShardId
+from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(ge=0)]
+Label = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -31,19 +32,25 @@ class PodState(StrEnum):
 
 
 class Pod(Message, frozen=True, kw_only=True):
-    """A gateway pod as members see it. `address` is the base URL of its internal API."""
+    """A gateway pod as members see it. `address` is the base URL of its internal API; a `draining` pod gives its shards away."""
 
     pod_id: PodId
     incarnation: Incarnation
     address: str
     state: PodState
+    draining: bool = False
 
 
 class Shard(Message, frozen=True, kw_only=True):
     """Who owns a shard. `epoch` grows by one at every grant and is 0 before the first; no owner means nobody serves it now.
 
     In a grant, `served` says that an owner has reported on the shard before: its file or a replica is expected, and the new owner
-    never starts empty (I8).
+    never starts empty (I8). In the watch stream it says that the present owner has opened the shard under this epoch.
+
+    `since_epoch` is the first epoch of the owner's unbroken ownership: a file that its volume holds counts only if it was written
+    under that epoch or a later one, or if it came by the handoff `since_move` that this ownership began with.
+
+    While a handoff is under way, `target` and `target_incarnation` say to whom, and `move_id` names it.
     """
 
     shard_id: ShardId
@@ -51,6 +58,11 @@ class Shard(Message, frozen=True, kw_only=True):
     owner: PodId | None = None
     incarnation: Incarnation | None = None
     served: bool = False
+    since_epoch: Epoch = Epoch(0)
+    since_move: MoveId = MoveId(0)
+    target: PodId | None = None
+    target_incarnation: Incarnation | None = None
+    move_id: MoveId = MoveId(0)
 
 
 class Table(Message, frozen=True, kw_only=True, tag="table"):
@@ -93,6 +105,12 @@ class ShardLoad(Message, frozen=True, kw_only=True):
     events_per_second: Rate = 0.0
     lag_seconds: Rate = 0.0
     connected: bool = False
+    rows: Count = 0
+    file_bytes: Count = 0
+    replica_lag: Rate | None = None
+    """Seconds of commits that the replica does not hold yet; None without a replica store."""
+    replicated_seq: Count = 0
+    """The highest seq that the replica is known to hold."""
 
 
 class RegisterRequest(Message, frozen=True, kw_only=True):
@@ -100,7 +118,7 @@ class RegisterRequest(Message, frozen=True, kw_only=True):
 
     `owns_volume`: it holds the file lock of its data folder, so no other process of this pod can be writing; the shards of the
     pod's previous incarnation are its own again at once. `replica_store` names the store that it can restore shards from;
-    without one it is never given a shard that another pod has served.
+    without one it is never given a shard that another pod has served. `labels` (zone, track, ...) steer placement.
     """
 
     incarnation: Incarnation
@@ -109,6 +127,7 @@ class RegisterRequest(Message, frozen=True, kw_only=True):
     egress: str = "default"
     owns_volume: bool = False
     replica_store: str | None = None
+    labels: dict[Label, Label] = {}
 
 
 class RenewRequest(Message, frozen=True, kw_only=True):
@@ -116,7 +135,7 @@ class RenewRequest(Message, frozen=True, kw_only=True):
 
     `rest_demand`: requests per second it would like. `rest_held`: the share it is using while this request is under way, so that
     the others are given nothing of it even when the answer to an earlier renewal was lost. `invalid_requests`: 401/403/429 since the
-    last renewal.
+    last renewal. `draining`: it wants to stop, so its shards are to be handed to others and it receives none.
     """
 
     incarnation: Incarnation
@@ -124,17 +143,19 @@ class RenewRequest(Message, frozen=True, kw_only=True):
     rest_demand: Rate = 0.0
     rest_held: Rate = 0.0
     invalid_requests: Count = 0
+    draining: bool = False
 
 
 class Grant(Message, frozen=True, kw_only=True):
     """The lease of a pod, counted from before the request was sent.
 
     It owns exactly `shards`, may send `rest_per_second` requests, and none at all while `rest_open` is false (the breaker of its
-    egress address is open).
+    egress address is open). `incoming` are shards of others that it is to fetch by a handoff.
     """
 
     lease_seconds: float
     shards: list[Shard]
+    incoming: list[Shard] = []
     shard_count: int
     rest_per_second: float
     rest_open: bool
@@ -145,6 +166,59 @@ class LeaveRequest(Message, frozen=True, kw_only=True):
 
     incarnation: Incarnation
     keep: bool
+
+
+class MoveRequest(Message, frozen=True, kw_only=True):
+    """Hand a shard to another pod. `reason` is shown to people."""
+
+    target: PodId
+    reason: Annotated[str, msgspec.Meta(min_length=1, max_length=200)] = "asked for by an operator"
+
+
+class MoveAnswer(Message, frozen=True, kw_only=True):
+    """The handoff that was begun."""
+
+    move_id: MoveId
+    shard_id: ShardId
+    source: PodId
+    target: PodId
+
+
+class HandoffRequest(Message, frozen=True, kw_only=True):
+    """One side of the handoff `move_id` speaks: which incarnation, and the epoch under which the source serves."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    epoch: Epoch
+    move_id: MoveId
+    detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class MoveState(StrEnum):
+    """`moving`: under way. `done`: the target owns the shard. `cancelled`: the source kept it, or lost it in another way."""
+
+    MOVING = "moving"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+class MoveDetail(Message, frozen=True, kw_only=True):
+    """One handoff, under way or over; `seconds` from its beginning to its end or until now."""
+
+    move_id: MoveId
+    shard_id: ShardId
+    source: PodId
+    target: PodId
+    reason: str
+    state: MoveState
+    seconds: float
+    detail: str = ""
+
+
+class MoveList(Message, frozen=True, kw_only=True):
+    """The handoffs under way and the latest that are over, newest first."""
+
+    moves: list[MoveDetail]
 
 
 class SessionLimits(Message, frozen=True, kw_only=True):
@@ -258,6 +332,8 @@ class ShardDetail(Message, frozen=True, kw_only=True):
     last_owner: PodId | None
     replica_store: str | None
     waiting: str = ""
+    target: PodId | None = None
+    pin: str | None = None
 
 
 class ShardList(Message, frozen=True, kw_only=True):

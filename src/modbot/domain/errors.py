@@ -68,6 +68,15 @@ class PodBusyError(ModbotError):
     retry = True
 
 
+class MoveRefusedError(ModbotError):
+    """The shard cannot be handed to that pod now; nothing was changed."""
+
+    code = "move_refused"
+    status = 409
+    hint = "`modbot pods` and `modbot shards` show who is live, full, draining or moving."
+    retry = True
+
+
 class NotOwnerError(ModbotError):
     """This pod does not own the shard."""
 

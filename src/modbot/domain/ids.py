@@ -23,6 +23,7 @@ ShardId = NewType("ShardId", str)
 PodId = NewType("PodId", str)
 Incarnation = NewType("Incarnation", str)
 Epoch = NewType("Epoch", int)
+MoveId = NewType("MoveId", int)
 
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 _TIMESTAMP_SHIFT = 22

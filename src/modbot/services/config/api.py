@@ -20,6 +20,7 @@ from modbot.cluster import protocol
 from modbot.domain.errors import (
     InvalidInputError,
     ModbotError,
+    MoveRefusedError,
     NotFoundError,
     PodBusyError,
     StaleEpochError,
@@ -80,6 +81,30 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=protocol.IdentifyAnswer,
         errors=(NotFoundError,),
     ),
+    Operation(
+        "POST",
+        "/shards/{shard_id}/move",
+        operations.move,
+        takes=protocol.MoveRequest,
+        gives=protocol.MoveAnswer,
+        errors=(NotFoundError, MoveRefusedError),
+    ),
+    Operation(
+        "POST",
+        "/shards/{shard_id}/move/complete",
+        operations.complete_move,
+        takes=protocol.HandoffRequest,
+        gives=protocol.Shard,
+        errors=(StaleEpochError,),
+    ),
+    Operation(
+        "POST",
+        "/shards/{shard_id}/move/cancel",
+        operations.cancel_move,
+        takes=protocol.HandoffRequest,
+        errors=(StaleEpochError,),
+    ),
+    Operation("GET", "/moves", operations.list_moves, gives=protocol.MoveList),
     Operation("POST", "/inbox", operations.append_inbox, takes=protocol.AppendRequest, errors=(NotFoundError,)),
     Operation(
         "POST", "/inbox/deferred", operations.defer_inbox, takes=protocol.DeferredRequest, errors=(NotFoundError,)

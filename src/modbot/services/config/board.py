@@ -181,4 +181,5 @@ def _pod(row: Any) -> protocol.Pod:
         incarnation=Incarnation(str(row["incarnation"])),
         address=row["address"],
         state=protocol.PodState(row["state"]),
+        draining=row["draining"],
     )

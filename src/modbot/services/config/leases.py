@@ -20,10 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from modbot.cluster import protocol
 from modbot.domain import placement
 from modbot.domain.errors import PodBusyError, StaleEpochError
-from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
+from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
 from modbot.services.config.database import Connection, Database
 
 INVALID_LIMIT = 5_000
@@ -71,6 +73,7 @@ async def register(
             request.replica_store,
             terms.lease_ttl,
             max(held, share),
+            msgspec.json.encode(request.labels).decode(),
         )
         if known is None:
             await connection.all("reclaim", pod_id, request.incarnation, request.capacity, request.replica_store)
@@ -88,7 +91,13 @@ async def renew(database: Database, terms: Terms, pod_id: PodId, request: protoc
         held = min(request.rest_held, row["rest_reserved"]) if row["leased"] else 0.0
         share = await _share(connection, terms, pod_id, demand=request.rest_demand)
         egress = await connection.value(
-            "renew", pod_id, request.incarnation, terms.lease_ttl, request.rest_demand, max(held, share)
+            "renew",
+            pod_id,
+            request.incarnation,
+            terms.lease_ttl,
+            request.rest_demand,
+            max(held, share),
+            request.draining,
         )
         await _measurements(connection, pod_id, request, egress)
         return await _grant(connection, terms, pod_id, request.incarnation, share=share, egress=egress)
@@ -136,6 +145,10 @@ async def _measurements(connection: Connection, pod_id: PodId, request: protocol
             [load.events_per_second for load in loads],
             [load.lag_seconds for load in loads],
             [load.connected for load in loads],
+            [load.rows for load in loads],
+            [load.file_bytes for load in loads],
+            [load.replica_lag for load in loads],
+            [load.replicated_seq for load in loads],
         )
     if request.invalid_requests:
         await connection.one("count_invalid", egress, request.invalid_requests)
@@ -148,6 +161,7 @@ async def _grant(
     return protocol.Grant(
         lease_seconds=terms.lease_ttl,
         shards=[shard(row) for row in await connection.all("owned", pod_id, incarnation)],
+        incoming=[shard(row) for row in await connection.all("incoming", pod_id, incarnation)],
         shard_count=terms.shard_count,
         rest_per_second=share,
         rest_open=invalid <= INVALID_LIMIT,
@@ -160,6 +174,15 @@ def shard(row: Any) -> protocol.Shard:
         shard_id=ShardId(row["shard_id"]),
         epoch=Epoch(row["epoch"]),
         owner=None if row["owner"] is None else PodId(row["owner"]),
-        incarnation=None if row["incarnation"] is None else Incarnation(str(row["incarnation"])),
+        incarnation=_incarnation(row["incarnation"]),
         served=row["served"],
+        since_epoch=Epoch(row["since_epoch"]),
+        since_move=MoveId(row["since_move"]),
+        target=None if row["target"] is None else PodId(row["target"]),
+        target_incarnation=_incarnation(row["target_incarnation"]),
+        move_id=MoveId(row["move_id"] or 0),
     )
+
+
+def _incarnation(value: Any) -> Incarnation | None:
+    return None if value is None else Incarnation(str(value))

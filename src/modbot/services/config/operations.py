@@ -11,7 +11,7 @@ from starlette.responses import Response, StreamingResponse
 
 from modbot.cluster import protocol
 from modbot.domain.errors import InvalidInputError, UnavailableError
-from modbot.services.config import anonymity, board, calls, inbox, leases, permits, views
+from modbot.services.config import anonymity, board, calls, inbox, leases, moves, permits, views
 from modbot.services.config.calls import Query
 from modbot.services.config.service import Service
 
@@ -55,6 +55,32 @@ async def identify(service: Service, call: Call) -> protocol.IdentifyAnswer:
     """Ask for one IDENTIFY, to be sent at once."""
     calls.incarnation(call.body.incarnation)
     return await permits.identify(service.database, call.body, reserve=service.settings.identify_reserve)
+
+
+async def move(service: Service, call: Call) -> protocol.MoveAnswer:
+    """Begin to hand a shard to another pod."""
+    body: protocol.MoveRequest = call.body
+    calls.pod_id(body.target)
+    return await moves.begin(
+        service.database, calls.shard_id(call.path["shard_id"]), target=body.target, reason=body.reason
+    )
+
+
+async def complete_move(service: Service, call: Call) -> protocol.Shard:
+    """Make the target of a handoff the owner: one compare-and-set."""
+    calls.incarnation(call.body.incarnation)
+    return await moves.complete(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+
+
+async def cancel_move(service: Service, call: Call) -> None:
+    """Give a handoff up: the source keeps the shard."""
+    calls.incarnation(call.body.incarnation)
+    await moves.cancel(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+
+
+async def list_moves(service: Service, _call: Call) -> protocol.MoveList:
+    """List the handoffs under way and the latest that are over."""
+    return await moves.latest(service.database)
 
 
 async def append_inbox(service: Service, call: Call) -> None:

@@ -37,13 +37,15 @@ INSERT INTO incarnations (incarnation, pod_id) VALUES ($1, $2)
 UPDATE incarnations SET ended_at = clock_timestamp() WHERE incarnation = ANY($1::uuid[]) AND ended_at IS NULL
 
 -- name: put_pod
--- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation. `joined_at` stays for the same incarnation.
+-- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation, `$9` labels. `joined_at` and `draining`
+-- stay for the same incarnation.
 INSERT INTO pods AS p
-    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved)
-VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8)
+    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved, labels)
+VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8, $9::jsonb)
 ON CONFLICT (pod_id) DO UPDATE SET
     incarnation = excluded.incarnation, address = excluded.address, capacity = excluded.capacity,
-    egress = excluded.egress, replica_store = excluded.replica_store, state = 'live',
+    egress = excluded.egress, replica_store = excluded.replica_store, state = 'live', labels = excluded.labels,
+    draining = p.draining AND p.incarnation = excluded.incarnation,
     joined_at = CASE WHEN p.incarnation = excluded.incarnation THEN p.joined_at ELSE excluded.joined_at END,
     lease_until = excluded.lease_until, rest_reserved = excluded.rest_reserved,
     rest_demand = CASE WHEN p.incarnation = excluded.incarnation THEN p.rest_demand ELSE 0 END
@@ -57,13 +59,15 @@ WITH mine AS (
     ORDER BY number LIMIT $3 FOR UPDATE
 )
 UPDATE shards SET
-    owner = $1, incarnation = $2, epoch = epoch + 1, last_owner = $1, replica_store = $4, reserved_until = NULL
+    owner = $1, incarnation = $2, epoch = epoch + 1, last_owner = $1, replica_store = $4, reserved_until = NULL,
+    target = NULL, target_incarnation = NULL, move_id = NULL
 FROM mine WHERE shards.shard_id = mine.shard_id
 RETURNING shards.shard_id
 
 -- name: release_others
 -- What an earlier incarnation of the pod owned and the new one ($2) did not reclaim is nobody's now.
-UPDATE shards SET owner = NULL, incarnation = NULL, freed_at = clock_timestamp(), reserved_until = clock_timestamp()
+UPDATE shards SET owner = NULL, incarnation = NULL, freed_at = clock_timestamp(), reserved_until = clock_timestamp(),
+    target = NULL, target_incarnation = NULL, move_id = NULL
 WHERE owner = $1 AND incarnation <> $2
 
 -- name: budgets
@@ -71,22 +75,27 @@ WHERE owner = $1 AND incarnation <> $2
 SELECT pod_id, rest_demand, rest_reserved FROM pods WHERE state = 'live' AND lease_until > clock_timestamp()
 
 -- name: renew
--- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation.
+-- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation, `$6` it drains.
 UPDATE pods SET
-    lease_until = clock_timestamp() + make_interval(secs => $3), rest_demand = $4, rest_reserved = $5
+    lease_until = clock_timestamp() + make_interval(secs => $3), rest_demand = $4, rest_reserved = $5,
+    draining = draining OR $6
 WHERE pod_id = $1 AND incarnation = $2 AND state = 'live'
 RETURNING egress
 
 -- name: report_load
 -- Store the measurements of shards that the reporter ($1, $2) owns in that epoch; others are ignored.
-INSERT INTO shard_load AS l (shard_id, epoch, guilds, events_per_second, lag_seconds, connected)
-SELECT s.shard_id, s.epoch, r.guilds, r.events_per_second, r.lag_seconds, r.connected
-FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::float8[], $7::float8[], $8::boolean[])
-    AS r (shard_id, epoch, guilds, events_per_second, lag_seconds, connected)
+INSERT INTO shard_load AS l
+    (shard_id, epoch, guilds, events_per_second, lag_seconds, connected, rows, file_bytes, replica_lag, replicated_seq)
+SELECT s.shard_id, s.epoch, r.guilds, r.events_per_second, r.lag_seconds, r.connected, r.rows, r.file_bytes, r.replica_lag,
+    r.replicated_seq
+FROM unnest($3::text[], $4::bigint[], $5::bigint[], $6::float8[], $7::float8[], $8::boolean[], $9::bigint[], $10::bigint[],
+            $11::float8[], $12::bigint[])
+    AS r (shard_id, epoch, guilds, events_per_second, lag_seconds, connected, rows, file_bytes, replica_lag, replicated_seq)
 JOIN shards s ON s.shard_id = r.shard_id AND s.epoch = r.epoch AND s.owner = $1 AND s.incarnation = $2
 ON CONFLICT (shard_id) DO UPDATE SET
     epoch = excluded.epoch, guilds = excluded.guilds, events_per_second = excluded.events_per_second,
-    lag_seconds = excluded.lag_seconds, connected = excluded.connected, reported_at = excluded.reported_at
+    lag_seconds = excluded.lag_seconds, connected = excluded.connected, rows = excluded.rows, file_bytes = excluded.file_bytes,
+    replica_lag = excluded.replica_lag, replicated_seq = excluded.replicated_seq, reported_at = excluded.reported_at
 
 -- name: count_invalid
 -- Add invalid requests ($2) to the ten-second bucket of an egress address.
@@ -101,9 +110,14 @@ WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 
 -- name: owned
 -- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8).
-SELECT shard_id, epoch, owner, incarnation,
+SELECT shard_id, epoch, owner, incarnation, since_epoch, since_move, target, target_incarnation, move_id,
        EXISTS (SELECT 1 FROM shard_load AS l WHERE l.shard_id = shards.shard_id) AS served
 FROM shards WHERE owner = $1 AND incarnation = $2 ORDER BY number
+
+-- name: incoming
+-- The shards that are being handed to this incarnation.
+SELECT shard_id, epoch, owner, incarnation, since_epoch, since_move, target, target_incarnation, move_id, true AS served
+FROM shards WHERE target = $1 AND target_incarnation = $2 ORDER BY number
 
 -- name: leave
 -- The current, living incarnation says goodbye; its lease ends now.
@@ -115,7 +129,8 @@ RETURNING pod_id
 -- A pod left: its shards are reserved for it for `$3` seconds, or (null) free at once.
 UPDATE shards SET
     owner = NULL, incarnation = NULL, freed_at = clock_timestamp(),
-    reserved_until = clock_timestamp() + make_interval(secs => $3)
+    reserved_until = clock_timestamp() + make_interval(secs => $3),
+    target = NULL, target_incarnation = NULL, move_id = NULL
 WHERE owner = $1 AND incarnation = $2
 
 -- name: try_sweep
@@ -135,7 +150,8 @@ WHERE incarnation = ANY($1::uuid[]) AND state = 'live'
 
 -- name: free_lost
 -- The shards of lost incarnations are nobody's; their last owner may have them back at once if nobody could take them.
-UPDATE shards SET owner = NULL, incarnation = NULL, freed_at = clock_timestamp(), reserved_until = clock_timestamp()
+UPDATE shards SET owner = NULL, incarnation = NULL, freed_at = clock_timestamp(), reserved_until = clock_timestamp(),
+    target = NULL, target_incarnation = NULL, move_id = NULL
 WHERE incarnation = ANY($1::uuid[])
 RETURNING shard_id
 
@@ -179,6 +195,8 @@ WHERE s.owner IS NOT NULL GROUP BY s.owner
 -- Give shards ($1, in the epochs $2) to pods ($3): epoch+1, guarded by the old epoch, by having no owner and by a valid lease (I1).
 UPDATE shards SET
     owner = p.pod_id, incarnation = p.incarnation, epoch = shards.epoch + 1,
+    since_epoch = CASE WHEN shards.last_owner = p.pod_id THEN shards.since_epoch ELSE shards.epoch + 1 END,
+    since_move = CASE WHEN shards.last_owner = p.pod_id THEN shards.since_move ELSE 0 END,
     last_owner = p.pod_id, replica_store = p.replica_store, reserved_until = NULL
 FROM unnest($1::text[], $2::bigint[], $3::text[]) AS g (shard_id, epoch, pod_id)
 JOIN pods p ON p.pod_id = g.pod_id AND p.state = 'live' AND p.lease_until > clock_timestamp()
@@ -275,11 +293,78 @@ SELECT DISTINCT shard_id FROM inbox WHERE deferred AND expires_at > clock_timest
 
 -- name: all_pods
 -- Every pod as members see it.
-SELECT pod_id, incarnation, address, state FROM pods ORDER BY pod_id
+SELECT pod_id, incarnation, address, state, draining FROM pods ORDER BY pod_id
 
 -- name: all_shards
--- Every shard as members see it.
-SELECT shard_id, epoch, owner, incarnation, false AS served FROM shards ORDER BY number
+-- Every shard as members see it; `served` once the owner has reported on it under this epoch.
+SELECT s.shard_id, s.epoch, s.owner, s.incarnation, s.since_epoch, s.since_move, s.target, s.target_incarnation, s.move_id,
+       l.epoch IS NOT NULL AS served
+FROM shards s LEFT JOIN shard_load l ON l.shard_id = s.shard_id AND l.epoch = s.epoch ORDER BY s.number
+
+-- name: lock_shard
+-- Lock a shard's row; what a handoff must know of it.
+SELECT shard_id, owner, incarnation, epoch, replica_store, move_id FROM shards WHERE shard_id = $1 FOR NO KEY UPDATE
+
+-- name: lock_target
+-- A pod that may receive shards (`$1`), locked against ending: a valid lease, not draining.
+SELECT pod_id, incarnation, replica_store, capacity FROM pods
+WHERE pod_id = $1 AND state = 'live' AND lease_until > clock_timestamp() AND NOT draining FOR SHARE
+
+-- name: count_carried
+-- How many shards a pod has or is being handed.
+SELECT count(*) FROM shards WHERE owner = $1 OR target = $1
+
+-- name: log_move
+-- Remember a handoff that begins: shard, source, target, epoch, reason.
+INSERT INTO moves (shard_id, source, target, epoch, reason) VALUES ($1, $2, $3, $4, $5) RETURNING move_id
+
+-- name: begin_move
+-- Aim a shard ($1) of an owner in an epoch ($2) at a target ($3, $4) under the name $5; no row when something changed meanwhile.
+UPDATE shards SET target = $3, target_incarnation = $4, move_id = $5
+WHERE shard_id = $1 AND epoch = $2 AND owner IS NOT NULL AND move_id IS NULL RETURNING shard_id
+
+-- name: complete_move
+-- The compare-and-set of a handoff: the target ($2, $3) becomes owner with the next epoch, if the source still has it in epoch $4, the
+-- handoff is still $5 and the target's lease is valid (I1).
+UPDATE shards SET
+    owner = p.pod_id, incarnation = p.incarnation, epoch = shards.epoch + 1, since_epoch = shards.epoch + 1, since_move = shards.move_id,
+    last_owner = p.pod_id, replica_store = p.replica_store, target = NULL, target_incarnation = NULL, move_id = NULL
+FROM pods p
+WHERE shards.shard_id = $1 AND shards.epoch = $4 AND shards.move_id = $5 AND shards.target = $2 AND shards.target_incarnation = $3
+  AND p.pod_id = $2 AND p.incarnation = $3 AND p.state = 'live' AND p.lease_until > clock_timestamp()
+RETURNING shards.shard_id, shards.epoch, shards.owner, shards.incarnation, shards.since_epoch, shards.since_move,
+    shards.target, shards.target_incarnation, shards.move_id, true AS served
+
+-- name: cancel_move
+-- The source keeps the shard ($1, in epoch $2): handoff $3 is over, if it has not been completed.
+UPDATE shards SET target = NULL, target_incarnation = NULL, move_id = NULL
+WHERE shard_id = $1 AND epoch = $2 AND move_id = $3 RETURNING shard_id
+
+-- name: finish_move
+-- Write down how a handoff ($1) ended ($2), with a detail.
+UPDATE moves SET state = $2, detail = $3, finished_at = clock_timestamp() WHERE move_id = $1 AND state = 'moving'
+
+-- name: end_stray_moves
+-- Clear handoffs whose target is not alive any more, and close the record of every handoff that no shard is in ($1: seconds after
+-- which one that is still under way is given up).
+WITH stuck AS (
+    UPDATE shards AS s SET target = NULL, target_incarnation = NULL, move_id = NULL
+    FROM moves m
+    WHERE s.move_id = m.move_id AND (
+        m.started_at < clock_timestamp() - make_interval(secs => $1)
+        OR NOT EXISTS (SELECT FROM pods p WHERE p.incarnation = s.target_incarnation AND p.state = 'live'))
+    RETURNING m.move_id
+)
+UPDATE moves SET state = 'cancelled', finished_at = clock_timestamp(),
+    detail = CASE WHEN detail = '' THEN 'One side was lost or it took too long.' ELSE detail END
+WHERE state = 'moving' AND (move_id IN (SELECT move_id FROM stuck)
+    OR NOT EXISTS (SELECT FROM shards s WHERE s.move_id = moves.move_id))
+
+-- name: list_moves
+-- The handoffs under way and the latest that are over.
+SELECT move_id, shard_id, source, target, reason, state, detail,
+       extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 AS seconds
+FROM moves ORDER BY move_id DESC LIMIT $1
 
 -- name: pods_health
 -- Every pod with what remains of its lease.
@@ -289,13 +374,14 @@ FROM pods ORDER BY pod_id
 
 -- name: loads
 -- The last measurements of every owned shard.
-SELECT s.owner, l.shard_id, l.epoch, l.guilds, l.events_per_second, l.lag_seconds, l.connected
+SELECT s.owner, l.shard_id, l.epoch, l.guilds, l.events_per_second, l.lag_seconds, l.connected, l.rows, l.file_bytes, l.replica_lag,
+       l.replicated_seq
 FROM shard_load l JOIN shards s ON s.shard_id = l.shard_id AND s.epoch = l.epoch
 WHERE s.owner IS NOT NULL ORDER BY s.number
 
 -- name: shard_details
 -- Every shard with its history, for people.
-SELECT shard_id, epoch, owner, last_owner, replica_store,
+SELECT shard_id, epoch, owner, last_owner, replica_store, target, pin,
        coalesce(reserved_until > clock_timestamp(), false) AS reserved
 FROM shards ORDER BY number
 

@@ -73,6 +73,10 @@ def _pod_health(row: Any, loads: list[Any]) -> protocol.PodHealth:
                 events_per_second=load["events_per_second"],
                 lag_seconds=load["lag_seconds"],
                 connected=load["connected"],
+                rows=load["rows"],
+                file_bytes=load["file_bytes"],
+                replica_lag=load["replica_lag"],
+                replicated_seq=load["replicated_seq"],
             )
             for load in loads
             if load["owner"] == row["pod_id"]
@@ -89,4 +93,6 @@ def _shard_detail(row: Any, waiting: dict[ShardId, str]) -> protocol.ShardDetail
         last_owner=row["last_owner"],
         replica_store=row["replica_store"],
         waiting=reason or waiting.get(row["shard_id"], ""),
+        target=row["target"],
+        pin=row["pin"],
     )
