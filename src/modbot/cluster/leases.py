@@ -251,7 +251,10 @@ class LeaseKeeper:
     def _differs(self, line: protocol.Table | protocol.Change) -> bool:
         mine = {} if self._grant is None else {shard.shard_id: shard.epoch for shard in self._grant.shards}
         incarnation = self._request.incarnation
+        coming = set() if self._grant is None else {shard.move_id for shard in self._grant.incoming}
         for shard in line.shards:
+            if (shard.target_incarnation == incarnation) != (shard.move_id in coming) and shard.move_id:
+                return True
             if shard.incarnation == incarnation and mine.get(shard.shard_id) != shard.epoch:
                 return True
             if shard.incarnation != incarnation and shard.epoch >= mine.get(shard.shard_id, shard.epoch + 1):

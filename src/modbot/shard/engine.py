@@ -162,6 +162,10 @@ class Engine:
         """Count what the file holds."""
         return await self.commit(lambda tx: Counts(*(tx.one(_SQL["counts"]) or (0, 0, 0, 0))))
 
+    async def quiesce(self, limit: float) -> bool:
+        """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
+        return await self.runner.quiesce(limit)
+
     async def close(self) -> None:
         """Stop effects and timers, commit what waits and close the file."""
         for task in self._tasks:

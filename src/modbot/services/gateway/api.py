@@ -29,6 +29,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
+from modbot.services.gateway import handoff_api
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -39,6 +40,7 @@ _PROBLEM = b"application/problem+json"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -52,7 +54,8 @@ class Api:
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
-                Route("/shards", self._shards),
+                Route("/shards", self._guarded(self._shards)),
+                *handoff_api.routes(self._served_of, self._guarded),
             ]
         )
 
@@ -123,11 +126,23 @@ class Api:
     async def _metrics(self, _request: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-    async def _shards(self, request: Request) -> Response:
-        try:
-            self._authorize(request.headers.get("authorization", "").encode())
-        except UnauthorizedError as error:
-            return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Ask for the internal token, and turn our errors into problems."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                self._authorize(request.headers.get("authorization", "").encode())
+                return await endpoint(request)
+            except ModbotError as error:
+                return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+
+        return guarded
+
+    def _served_of(self, request: Request) -> ServedShard:
+        epoch = request.headers.get("x-modbot-epoch", "").encode()
+        return self._served(ShardId(request.path_params["shard_id"]), epoch)
+
+    async def _shards(self, _request: Request) -> Response:
         rows = [_row(served) for served in self._pod.shards.values()]
         return Response(msgspec.json.encode(rows), media_type="application/json")
 

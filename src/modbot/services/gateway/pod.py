@@ -1,7 +1,7 @@
 """The gateway pod: keeps its lease, and serves exactly the shards that the lease grants.
 
 The lease keeper says which shards are ours, in which epoch; `_reconcile` opens what is new, closes what is gone and reopens what came
-back under a newer epoch. Nothing else opens or closes a shard. When this incarnation has ended, everything is closed and the process
+back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). When this incarnation has ended, everything is closed and the process
 ends; whoever starts it again gives it a new one.
 """
 
@@ -35,11 +35,12 @@ from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
 from modbot.ops import metrics
 from modbot.ops.settings import GatewaySettings
+from modbot.services.gateway.arrivals import Arrivals
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import database
+from modbot.shard import copying, database
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
@@ -60,6 +61,7 @@ class GatewayPod:
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
+        self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
@@ -91,6 +93,7 @@ class GatewayPod:
             config=config,
             lease=self.lease,
             anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
+            internal_token=settings.common.internal_token,
             permits=Permits(config=config, rest=rest, pod_id=self.pod_id, incarnation=self.incarnation),
             gateway_url=settings.discord.gateway_url,
             token=settings.discord.token,
@@ -98,6 +101,7 @@ class GatewayPod:
             wanted=wanted,
             intents=intents_for(wanted, message_content=settings.discord.message_content),
         )
+        self.arrivals = Arrivals(self.surroundings, self.routing)
 
     async def run(self) -> None:
         """Serve until cancelled or until this incarnation has ended."""
@@ -151,6 +155,7 @@ class GatewayPod:
         }:
             _log.info("assigned guilds", shards=sorted(granted), count=len(granted))
         self._granted = granted
+        self._incoming = grant.incoming
         self._changed.set()
 
     def _on_lost(self) -> None:
@@ -187,6 +192,7 @@ class GatewayPod:
             await self._changed.wait()
             self._changed.clear()
             granted = dict(self._granted)
+            self.arrivals.follow(self._incoming)
             gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
             await asyncio.gather(*(self._close(key) for key in gone))
             for key, shard in granted.items():
@@ -194,7 +200,8 @@ class GatewayPod:
                     self._open(shard)
 
     def _open(self, shard: protocol.Shard) -> None:
-        served = ServedShard(self.surroundings, shard.shard_id, shard.epoch, served=shard.served)
+        arrived = self.arrivals.take(shard)
+        served = ServedShard(self.surroundings, shard.shard_id, shard.epoch, served=shard.served, arrived=arrived)
         self.shards[shard.shard_id] = served
         self._tasks[shard.shard_id] = asyncio.create_task(served.run())
 
@@ -202,12 +209,13 @@ class GatewayPod:
         task = self._tasks.pop(shard_id)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        del self.shards[shard_id]
+        await self.shards.pop(shard_id).handoff.close()
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
+        await self.arrivals.close()
         await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
         for task in tasks[:2]:
             task.cancel()
@@ -222,6 +230,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
         raise SettingsError(f"MODBOT_GATEWAY_COMPRESSION must be one of {', '.join(_COMPRESSIONS)}.")
     database.check_sqlite()
     with _volume_lock(Path(settings.data_dir)):
+        copying.forget_unfinished(Path(settings.data_dir))
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         async with aiohttp.ClientSession(connector=connector) as http:
             yield GatewayPod(settings, http)

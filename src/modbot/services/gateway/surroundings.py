@@ -30,6 +30,7 @@ class Surroundings:
     lease: LeaseKeeper
     permits: Permits
     anonymity: AnonymityKeys
+    internal_token: Secret
     gateway_url: str
     token: Secret
     compression: Compression
