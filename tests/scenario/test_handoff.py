@@ -132,7 +132,7 @@ async def test_a_handoff_may_be_killed_at_any_step(state_folder: Path) -> None:
     assert counters["identifies"] == _SHARDS
 
 
-async def test_a_source_that_goes_on_without_asking_loses_events(state_folder: Path) -> None:
+async def test_a_target_that_leaves_out_the_tail_loses_events(state_folder: Path) -> None:
     """The broken variant: if this one were clean, the tests above could not fail."""
-    verdict, _ = await _moved_and_killed(state_folder, "impatient_gateway", seed=11, count=4_000)
+    verdict, _ = await _moved_and_killed(state_folder, "careless_gateway", seed=11, count=4_000)
     assert verdict.lost or verdict.doubled, str(verdict)
