@@ -94,6 +94,7 @@ class Measurements:
     shards: tuple[protocol.ShardLoad, ...] = ()
     rest_demand: float = 0.0
     invalid_requests: int = 0
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,7 @@ class LeaseKeeper:
             rest_demand=measured.rest_demand,
             rest_held=0.0 if self._grant is None else self._grant.rest_per_second,
             invalid_requests=measured.invalid_requests,
+            draining=measured.draining,
         )
         try:
             return await self._client.renew(self._pod_id, request, limit=self._lease_seconds() / 3)

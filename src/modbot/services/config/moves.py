@@ -52,9 +52,7 @@ async def aim(connection: Connection, shard_id: ShardId, *, target: PodId, reaso
 async def complete(database: Database, shard_id: ShardId, request: protocol.HandoffRequest) -> protocol.Shard:
     """Make the target the owner; `StaleEpochError` when the handoff is over or anything changed."""
     async with database.transaction() as connection:
-        await connection.one(
-            "lock_target", request.pod_id
-        )  # a sweep must not end the target while it is made the owner
+        await connection.one("hold_pod", request.pod_id)  # a sweep must not end it while it is made the owner
         row = await connection.one(
             "complete_move", shard_id, request.pod_id, request.incarnation, request.epoch, request.move_id
         )

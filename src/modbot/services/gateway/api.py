@@ -121,7 +121,9 @@ class Api:
 
     async def _ready(self, _request: Request) -> Response:
         ready = self._pod.ready
-        return Response("ready\n" if ready else "no lease yet\n", 200 if ready else 503, media_type="text/plain")
+        return Response(
+            "ready\n" if ready else "no lease yet, or draining\n", 200 if ready else 503, media_type="text/plain"
+        )
 
     async def _metrics(self, _request: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")

@@ -63,6 +63,8 @@ class GatewayPod:
         self._granted: dict[ShardId, protocol.Shard] = {}
         self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._draining = False
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
         config = ConfigClient(settings.config_url, settings.common.internal_token, http)
@@ -121,6 +123,21 @@ class GatewayPod:
             finally:
                 await self._stop(tasks)
 
+    async def drain(self, limit: float) -> None:
+        """Ask for the shards to be handed to peers; returns when none is left, no peer can take them, or after `limit` seconds."""
+        self._draining = True
+        self.lease.renew_soon()
+        _log.info("draining", shards=len(self.shards), limit=limit)
+        try:
+            async with asyncio.timeout(limit):
+                while self.shards and self._has_peers():
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            _log.warning("drain_unfinished", shards=sorted(self.shards))
+        else:
+            _log.info("drained", kept=sorted(self.shards))
+
     async def leave(self) -> None:
         """Say goodbye; the shards wait for this pod, whose volume has their files."""
         try:
@@ -131,7 +148,7 @@ class GatewayPod:
     @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
-        return self.lease.grant is not None and not self.ended.done()
+        return self.lease.grant is not None and not self.ended.done() and not self._draining
 
     def _introduction(self) -> protocol.RegisterRequest:
         settings = self.settings
@@ -178,10 +195,17 @@ class GatewayPod:
         elapsed, self._measured_at = max(0.001, now - self._measured_at), now
         loads = [load for served in self.shards.values() if (load := served.measure()) is not None]
         demand = self._budget.take_demand() / elapsed
-        return Measurements(tuple(loads), demand, self._budget.take_invalid())
+        return Measurements(tuple(loads), demand, self._budget.take_invalid(), self._draining)
+
+    def _has_peers(self) -> bool:
+        return any(
+            pod.pod_id != self.pod_id and pod.state is protocol.PodState.LIVE and not pod.draining
+            for pod in self.routing.pods()
+        )
 
     def _listen(self, line: protocol.WatchLine) -> None:
         self.lease.notice(line)
+        self._heard.set()
         if isinstance(line, protocol.InboxNotice):
             served = self.shards.get(line.shard_id)
             if served is not None and served.inbox is not None:
@@ -198,6 +222,7 @@ class GatewayPod:
             for key, shard in granted.items():
                 if key not in self.shards:
                     self._open(shard)
+            self._heard.set()
 
     def _open(self, shard: protocol.Shard) -> None:
         arrived = self.arrivals.take(shard)
