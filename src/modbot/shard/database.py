@@ -6,6 +6,7 @@ and Discord sends it again. `mmap_size` stays 0 (it amplifies damage when two pr
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import apsw
@@ -36,6 +37,23 @@ def path_of(data_dir: Path, shard_id: ShardId) -> Path:
     return data_dir / f"{shard_id}.sqlite3"
 
 
+def log_of(path: Path) -> Path:
+    """Return where SQLite keeps the log (WAL) of a file."""
+    return path.with_name(f"{path.name}-wal")
+
+
+def index_of(path: Path) -> Path:
+    """Return where SQLite keeps the index of the log."""
+    return path.with_name(f"{path.name}-shm")
+
+
+def discard(path: Path) -> None:
+    """Delete a file that nobody has open, with all that belongs to it. The log goes last: without it the file would be an older state."""
+    shutil.rmtree(path.with_name(f".{path.name}-litestream"), ignore_errors=True)
+    for each in (index_of(path), path, log_of(path)):
+        each.unlink(missing_ok=True)
+
+
 def connect(path: Path) -> apsw.Connection:
     """Open a file for writing, creating it when it is not there."""
     connection = apsw.Connection(str(path), statementcachesize=256)
@@ -48,4 +66,12 @@ def connect_reader(path: Path) -> apsw.Connection:
     """Open an existing file for reading only; readers never block the writer."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.execute("PRAGMA busy_timeout = 5000")
+    return connection
+
+
+def connect_meter(path: Path) -> apsw.Connection:
+    """Open an existing file to look at its log; it never writes."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # opens the log
     return connection
