@@ -31,6 +31,15 @@ _MARGIN = 10.0
 _PATHLIKE = ("PATH", "HOME", "LANG", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _REFUSED_BY_LITESTREAM = frozenset({"AWS_CA_BUNDLE"})
+_OUR_OWN_FAULTS = (
+    "no space left",
+    "permission denied",
+    "too many open files",
+    "input/output error",
+    "read-only file system",
+    "cannot allocate memory",
+    "disk quota exceeded",
+)
 _T = TypeVar("_T")
 
 
@@ -39,6 +48,13 @@ class SidecarAwayError(ReplicationError):
 
     code = "sidecar_away"
     hint = "Look whether the sidecar runs and shares MODBOT_LITESTREAM_SOCKET with the pod. The shards go on meanwhile."
+
+
+class SidecarSilentError(SidecarAwayError):
+    """The Litestream sidecar is there and does not answer in time, so nobody knows what it is doing."""
+
+    code = "sidecar_silent"
+    hint = "Look at the sidecar: is it stopped, or short of processor time? Restart it if it stays silent."
 
 
 class NotRegisteredError(ReplicationError):
@@ -59,7 +75,14 @@ class RestoreError(ReplicationError):
     """Litestream could not restore a database from one path of the store."""
 
     code = "restore_failed"
-    hint = "`litestream restore -o /tmp/x.sqlite3 <address>` shows the whole error."
+    hint = "`litestream restore -o FILE ADDRESS` by hand shows the whole error."
+
+
+class RestoreInterruptedError(ReplicationError):
+    """A restore did not come to its end; that says nothing about the replica."""
+
+    code = "restore_interrupted"
+    hint = "Look at the pod's disk and memory, and whether MODBOT_LITESTREAM_BIN is there. It is tried again."
 
 
 class Info(msgspec.Struct, frozen=True):
@@ -148,7 +171,11 @@ class Sidecar:
         try:
             async with self._http.request(method, f"{_HOST}{path}", json=body, timeout=limit) as answer:
                 status, text = answer.status, await answer.read()
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except TimeoutError as error:
+            raise SidecarSilentError(
+                f"The sidecar does not answer on {self._socket} within {seconds:.0f} s."
+            ) from error
+        except (aiohttp.ClientError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise SidecarAwayError(f"The sidecar does not answer on {self._socket}: {reason}") from error
         if status == 200:
@@ -188,7 +215,10 @@ def child_environment(environ: Mapping[str, str], keys: Mapping[str, str]) -> di
 
 
 async def restore(program: str, url: str, output: Path, *, keys: Mapping[str, str], limit: float) -> None:
-    """Restore a database to a file that is not there yet, and check it (`quick_check`); `RestoreError` says why not.
+    """Restore a database to a file that is not there yet, and check it (`quick_check`).
+
+    `RestoreError`: Litestream could not, because of what is in the store or because the store fails. `RestoreInterruptedError`: the
+    reason is on this machine.
 
     `-if-replica-exists` is never used: with it a wrong address would be a success that restores nothing.
 
@@ -205,12 +235,12 @@ async def restore(program: str, url: str, output: Path, *, keys: Mapping[str, st
             stderr=asyncio.subprocess.PIPE,
         )
     except OSError as error:
-        raise RestoreError(f"{program} cannot be started: {error.strerror}.") from error
+        raise RestoreInterruptedError(f"{program} cannot be started: {error.strerror}.") from error
     try:
         async with asyncio.timeout(limit):
             _, words = await process.communicate()
     except TimeoutError:
-        raise RestoreError(f"The restore took longer than {limit:.0f} s.") from None
+        raise RestoreInterruptedError(f"The restore took longer than {limit:.0f} s.") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -218,4 +248,7 @@ async def restore(program: str, url: str, output: Path, *, keys: Mapping[str, st
             await asyncio.shield(process.wait())
     if process.returncode != 0:
         lines = words.decode(errors="replace").strip().splitlines()
-        raise RestoreError(f"exit code {process.returncode}: {lines[-1][:300] if lines else 'no reason given'}")
+        reason = f"exit code {process.returncode}: {lines[-1][:300] if lines else 'no reason given'}"
+        killed = process.returncode is not None and process.returncode < 0
+        here = killed or any(sign in reason.lower() for sign in _OUR_OWN_FAULTS)
+        raise RestoreInterruptedError(reason) if here else RestoreError(reason)

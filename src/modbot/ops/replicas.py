@@ -84,6 +84,7 @@ class ReplicaStore:
         self._base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._query = f"?{urlencode(sorted(options.items()))}" if options else ""
         self.name = self._base + self._query
+        self.kind = parts.scheme
         self._objects: ObjectStore
         if parts.scheme == "file":
             self._objects = _folder(parts.netloc, parts.path)

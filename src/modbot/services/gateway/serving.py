@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
 from modbot.cluster import protocol
@@ -20,7 +21,7 @@ from modbot.discord.intake import Batch, Hole, SessionLost
 from modbot.discord.sending import Identity
 from modbot.discord.sessions import GatewaySession
 from modbot.domain.errors import StaleEpochError
-from modbot.domain.ids import Epoch, ShardId, parse_formula_shard
+from modbot.domain.ids import parse_formula_shard
 from modbot.ops import metrics
 from modbot.services.gateway.anonymising import anonymised
 from modbot.services.gateway.inboxes import Inbox
@@ -31,6 +32,7 @@ from modbot.shard.engine import Engine
 _log = structlog.get_logger()
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
+_RESUME_LIMIT = 1.0
 
 
 @dataclass(slots=True)
@@ -45,14 +47,14 @@ class _Meter:
 class ServedShard:
     """One shard under one epoch. `run` it in a task and cancel it to stop."""
 
-    def __init__(self, surroundings: Surroundings, shard_id: ShardId, epoch: Epoch, *, served: bool) -> None:
-        self.shard_id = shard_id
-        self.epoch = epoch
+    def __init__(self, surroundings: Surroundings, shard: protocol.Shard) -> None:
+        self.shard_id = shard.shard_id
+        self.epoch = shard.epoch
         self.engine: Engine | None = None
         self.inbox: Inbox | None = None
         self.problem: str | None = None
         self._surroundings = surroundings
-        self._served = served
+        self._shard = shard
         self._session: GatewaySession | None = None
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
@@ -103,6 +105,7 @@ class ServedShard:
         meter, self._meter = self._meter, _Meter(since=now)
         connected = self._session is not None and self._session.connected
         metrics.CONNECTED.labels(self.shard_id).set(int(connected))
+        replica = self._surroundings.replication.replicated(self.shard_id)
         return protocol.ShardLoad(
             shard_id=self.shard_id,
             epoch=self.epoch,
@@ -110,20 +113,31 @@ class ServedShard:
             events_per_second=round(meter.events / max(0.001, now - meter.since), 2),
             lag_seconds=round(meter.slowest, 4),
             connected=connected,
+            file_bytes=database.file_bytes(engine.path),
+            replica_lag=None if replica is None else round(replica.lag, 3),
+            replicated_seq=0 if replica is None or replica.offset is None else replica.offset.seq,
         )
 
     async def _serve_once(self) -> None:
-        path = database.path_of(self._surroundings.data_dir, self.shard_id)
-        engine = await Engine.open(self._surroundings.tools, path, self.shard_id, self.epoch, expected=self._served)
-        self.engine, self.inbox, self._served = engine, Inbox(self._surroundings, engine), True
+        around = self._surroundings
+        found = await around.restorer.find(self._shard)
+        path = database.path_of(around.data_dir, self.shard_id)
+        engine = await Engine.open(around.tools, path, self.shard_id, self.epoch, expected=found.there)
+        self.engine, self.inbox = engine, Inbox(around, engine)
+        self._shard = msgspec.structs.replace(self._shard, served=True)
+        around.replication.begin(engine, known=engine.offset if found.restored is not None else None)
         self.problem = None
-        self._surroundings.lease.renew_soon()
+        around.lease.renew_soon()
         try:
             await self._work(engine, self.inbox)
         finally:
             self.engine = self.inbox = None
             metrics.CONNECTED.labels(self.shard_id).set(0)
-            await asyncio.shield(engine.close())
+            await asyncio.shield(self._close(engine))
+
+    async def _close(self, engine: Engine) -> None:
+        await engine.close()
+        self._surroundings.replication.end(self.shard_id)
 
     async def _work(self, engine: Engine, inbox: Inbox) -> None:
         session = self._session = self._open_session(engine)
@@ -170,8 +184,11 @@ class ServedShard:
         async def permit() -> None:
             await around.permits.wait(self.shard_id, self.epoch, recovery=recovery)
 
+        async def may_resume() -> None:
+            await around.lease.valid(_RESUME_LIMIT)
+
         def durable_seq() -> int | None:
-            return engine.offset.seq if engine.offset is not None else None
+            return around.replication.durable_seq(engine)
 
         return GatewaySession(
             http=around.http,
@@ -180,6 +197,7 @@ class ServedShard:
             wanted=around.wanted,
             sink=self,
             permit=permit,
+            may_resume=may_resume,
             durable_seq=durable_seq,
             offset=engine.offset,
             compression=around.compression,
