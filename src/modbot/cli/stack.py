@@ -181,6 +181,15 @@ class Stack:
         """Return a gateway pod's volume."""
         return self.plan.state / f"gateway-{number}"
 
+    async def lose(self, number: int) -> None:
+        """Let a machine burn: a gateway pod, its sidecar and their volume are gone at once and do not come back."""
+        lost = (self.gateway(number), self.sidecar(number))
+        for child in lost:
+            child.hold(held=True)
+            child.kill()
+        await asyncio.gather(*(child.gone() for child in lost))
+        await asyncio.to_thread(shutil.rmtree, self.volume(number))
+
     async def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the simulator's control API; an interaction may take as long as its completion does."""
         url, patience = f"{self.chat_url}/control/{path}", aiohttp.ClientTimeout(total=_PATIENCE)
