@@ -56,6 +56,11 @@ class Child:
         else:
             self._allowed.set()
 
+    async def gone(self) -> None:
+        """Wait until the process that runs now has ended."""
+        if self._process is not None:
+            await self._process.wait()
+
     async def stop(self, *, asking: signal.Signals = signal.SIGTERM, grace: float = _GRACE) -> None:
         """Ask it to stop, and end it when it does not within the grace time."""
         if self._keeper is not None:

@@ -138,6 +138,11 @@ class LeaseKeeper:
         now = self._clock.now()
         return now - self._beat_at <= BEAT + STALL_LIMIT and now + seconds <= self._until
 
+    async def valid(self, seconds: float) -> None:
+        """Wait until the lease is certain to last that long."""
+        while not self.valid_for(seconds):
+            await self._clock.sleep(BEAT)
+
     @property
     def grant(self) -> protocol.Grant | None:
         """The last grant, whether or not its time is over."""

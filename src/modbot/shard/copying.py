@@ -113,7 +113,7 @@ class Copy:
         self._folder = folder / _INCOMING
         self._path = database.path_of(self._folder, shard_id)
         self._log = database.log_of(self._path)
-        self._final = database.path_of(folder, shard_id)
+        self.place = database.path_of(folder, shard_id)
         self.log_header = b""
         self.log_size = 0
 
@@ -159,12 +159,12 @@ class Copy:
             migrations.check(connection, series)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(_SQL["mark_arrived"], (move_id,))
-        database.discard(self._final)
+        database.discard(self.place)
         database.index_of(self._path).unlink(missing_ok=True)
         # The log first: without it the database file would be an older state.
-        self._log.rename(database.log_of(self._final))
-        self._path.rename(self._final)
-        _sync([self._final.parent])
+        self._log.rename(database.log_of(self.place))
+        self._path.rename(self.place)
+        _sync([self.place.parent])
 
     def discard(self) -> None:
         """Forget the copy."""

@@ -6,6 +6,7 @@ and Discord sends it again. `mmap_size` stays 0 (it amplifies damage when two pr
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -54,11 +55,17 @@ def discard(path: Path) -> None:
         each.unlink(missing_ok=True)
 
 
-def connect(path: Path) -> apsw.Connection:
-    """Open a file for writing, creating it when it is not there."""
+def connect(path: Path, *, replicated: bool = False) -> apsw.Connection:
+    """Open a file for writing, creating it when it is not there.
+
+    `replicated`: Litestream moves the log into the database file. If SQLite did it too, Litestream would miss parts of the log and
+    upload the whole database again.
+    """
     connection = apsw.Connection(str(path), statementcachesize=256)
     for pragma in _PRAGMAS.strip().splitlines():
         connection.execute(pragma)
+    if replicated:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
     return connection
 
 
@@ -67,6 +74,32 @@ def connect_reader(path: Path) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.execute("PRAGMA busy_timeout = 5000")
     return connection
+
+
+def connect_existing(path: Path) -> apsw.Connection:
+    """Open a file that nobody else of this process has open, to look into it; a log that a dead process left is read."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    connection.execute("PRAGMA busy_timeout = 5000")
+    return connection
+
+
+def move_log(path: Path) -> None:
+    """Bring what is in the log into the database file without waiting for anybody, so that the log can begin anew (PASSIVE)."""
+    with contextlib.closing(connect_meter(path)) as connection:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+
+def log_bytes(path: Path) -> int:
+    """Return the size of the log."""
+    return file_bytes(log_of(path))
+
+
+def file_bytes(path: Path) -> int:
+    """Return the size of a file, 0 when it is not there."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def connect_meter(path: Path) -> apsw.Connection:

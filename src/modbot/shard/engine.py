@@ -77,12 +77,17 @@ class Tools:
     rest: RestClient
     application_id: int
     now: Callable[[], datetime]
+    replicated: bool = False
+    """Whether a Litestream sidecar moves the logs of the files."""
 
 
 class Engine:
     """One open shard. Create it with `Engine.open`."""
 
-    def __init__(self, tools: Tools, file: ShardFile, offset: Offset | None) -> None:
+    def __init__(self, tools: Tools, path: Path, file: ShardFile, offset: Offset | None) -> None:
+        self.path = path
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after every commit that changed the file."""
         self._tools = tools
         self._file = file
         self._offset = offset
@@ -108,9 +113,11 @@ class Engine:
             StaleEpochError: the file has been written under a newer epoch.
             ForeignFileError: the file is another shard's.
         """
-        connection, offset = await asyncio.to_thread(_claim, path, shard_id, epoch, tools.registry, expected)
+        connection, offset = await asyncio.to_thread(
+            _claim, path, shard_id, epoch, tools.registry, expected, replicated=tools.replicated
+        )
         file = ShardFile(shard_id, epoch, connection, lambda _committed: None)
-        engine = cls(tools, file, offset)
+        engine = cls(tools, path, file, offset)
         file.on_commit = engine._on_commit
         await engine._start()
         return engine
@@ -199,6 +206,7 @@ class Engine:
             self.broken.set_result(error)
 
     def _on_commit(self, committed: Committed) -> None:
+        self.on_change()
         self.runner.add(committed.effects)
         if committed.next_timer is not None:
             self._timers_changed.set()
@@ -248,10 +256,12 @@ def _claim(
     epoch: Epoch,
     registry: Registry,
     expected: bool,  # noqa: FBT001 - passed by to_thread
+    *,
+    replicated: bool = False,
 ) -> tuple[apsw.Connection, Offset | None]:
     if expected and not path.exists():
         raise MissingFileError(f"The file of shard {shard_id} is not there: {path.name}.")
-    connection = database.connect(path)
+    connection = database.connect(path, replicated=replicated)
     try:
         _check_owner(connection, shard_id, epoch, expected=expected)
         migrations.migrate(connection, registry.series)

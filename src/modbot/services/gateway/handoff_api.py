@@ -51,7 +51,7 @@ def routes(served_of: Served, guard: Guard) -> list[Route]:
         told = PartedMessage(
             epoch=served.epoch,
             offset=parted.offset,
-            replicated_seq=parted.replicated_seq,
+            replicated=parted.replicated,
             stopped_for=time.monotonic() - parted.stopped_at,
         )
         return Response(msgspec.json.encode(told), media_type="application/json")

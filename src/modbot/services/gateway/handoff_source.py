@@ -40,10 +40,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Parted:
-    """What the source was when it stopped. `stopped_at` on the monotonic clock: since then nobody serves the shard."""
+    """What the source was when it stopped: how far it has read, and how much of that its replica is known to hold.
+
+    `stopped_at` on the monotonic clock: since then nobody serves the shard.
+    """
 
     offset: Offset | None
-    replicated_seq: int | None
+    replicated: Offset | None
     stopped_at: float
 
 
@@ -120,10 +123,10 @@ class HandoffSource:
                 continue
             return
 
-    def part(self, offset: Offset | None, *, replicated_seq: int | None, stopped_at: float) -> None:
+    def part(self, offset: Offset | None, *, replicated: Offset | None, stopped_at: float) -> None:
         """The shard is closed: tell the target."""
         if self._parted is not None and not self._parted.done():
-            self._parted.set_result(Parted(offset, replicated_seq, stopped_at))
+            self._parted.set_result(Parted(offset, replicated, stopped_at))
 
     async def kept(self) -> None:
         """Return when the handoff is over and the shard is certainly still ours; otherwise wait to be closed."""

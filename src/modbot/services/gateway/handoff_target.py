@@ -45,20 +45,20 @@ class Lent(msgspec.Struct, frozen=True):
 
 
 class PartedMessage(msgspec.Struct, frozen=True):
-    """The source's answer to the last call but the log: how far it has read, and for how many seconds it has stopped already."""
+    """The source's answer to the last call but the log: how far it and its replica are, and for how many seconds it has stopped."""
 
     epoch: int
     offset: Offset | None
-    replicated_seq: int | None
+    replicated: Offset | None
     stopped_for: float
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A handoff that this pod has completed. `stopped_at` on our monotonic clock; `replicated_seq` of the source's replica."""
+    """A handoff that this pod has completed. `stopped_at` on our monotonic clock; `replicated`: what the source's replica holds."""
 
     stopped_at: float
-    replicated_seq: int | None
+    replicated: Offset | None
     copied: int
 
 
@@ -99,7 +99,7 @@ class Arrival:
             paused=round(time.monotonic() - stopped_at, 3),
         )
         self.surroundings.lease.renew_soon()
-        return Arrived(stopped_at, parted.replicated_seq, self._copied)
+        return Arrived(stopped_at, parted.replicated, self._copied)
 
     async def _fetch(self, copy: Copy) -> PartedMessage:
         lent = msgspec.json.decode(await self._call("POST", "", limit=_FETCH_LIMIT), type=Lent)
@@ -112,6 +112,7 @@ class Arrival:
         await self._catch_up(copy)
         await asyncio.to_thread(copy.check)
         await self._catch_up(copy)
+        await self.surroundings.replication.settled(copy.place)  # of an earlier ownership
         parted = msgspec.json.decode(await self._call("POST", "/finish", limit=_FINISH_LIMIT), type=PartedMessage)
         while await self._read_log(copy):
             continue

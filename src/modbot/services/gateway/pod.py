@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -33,14 +34,17 @@ from modbot.discord.transports import Compression
 from modbot.domain.errors import ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
-from modbot.ops import metrics
+from modbot.ops import metrics, replicas
+from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
+from modbot.services.gateway.replicating import Replication
+from modbot.services.gateway.restores import Restorer
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import copying, database
+from modbot.shard import copying, database, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
@@ -53,8 +57,9 @@ _ALWAYS_WANTED = frozenset({"READY", "RESUMED", "INTERACTION_CREATE"})
 class GatewayPod:
     """One incarnation of a pod. Create it with `opened`."""
 
-    def __init__(self, settings: GatewaySettings, http: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: GatewaySettings, http: aiohttp.ClientSession, replication: Replication) -> None:
         self.settings = settings
+        self._store = replication.store
         self.pod_id = parse_pod_id(settings.pod_name)
         self.incarnation = Incarnation(str(uuid.uuid4()))
         self.shards: dict[ShardId, ServedShard] = {}
@@ -85,17 +90,23 @@ class GatewayPod:
             rest=rest,
             application_id=settings.discord.application_id,
             now=_now,
+            replicated=replication.store is not None,
         )
+        data_dir = Path(settings.data_dir)
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
             incarnation=self.incarnation,
-            data_dir=Path(settings.data_dir),
+            data_dir=data_dir,
             tools=tools,
             http=http,
             config=config,
             lease=self.lease,
             anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
             internal_token=settings.common.internal_token,
+            replication=replication,
+            restorer=Restorer(
+                data_dir, replication.store, program=settings.replicas.program, settled=replication.settled
+            ),
             permits=Permits(config=config, rest=rest, pod_id=self.pod_id, incarnation=self.incarnation),
             gateway_url=settings.discord.gateway_url,
             token=settings.discord.token,
@@ -113,6 +124,7 @@ class GatewayPod:
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
+                asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
             try:
@@ -159,6 +171,7 @@ class GatewayPod:
             capacity=settings.capacity,
             egress=settings.egress,
             owns_volume=True,
+            replica_store=None if self._store is None else self._store.name,
         )
 
     def _hooks(self) -> Hooks:
@@ -225,8 +238,7 @@ class GatewayPod:
             self._heard.set()
 
     def _open(self, shard: protocol.Shard) -> None:
-        arrived = self.arrivals.take(shard)
-        served = ServedShard(self.surroundings, shard.shard_id, shard.epoch, served=shard.served, arrived=arrived)
+        served = ServedShard(self.surroundings, shard, arrived=self.arrivals.take(shard))
         self.shards[shard.shard_id] = served
         self._tasks[shard.shard_id] = asyncio.create_task(served.run())
 
@@ -246,6 +258,7 @@ class GatewayPod:
             task.cancel()
         await asyncio.gather(*tasks[:2], return_exceptions=True)
         await self.surroundings.tools.writer.close()
+        await self.surroundings.replication.close()
 
 
 @contextlib.asynccontextmanager
@@ -254,11 +267,20 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
     if settings.discord.compression not in _COMPRESSIONS:
         raise SettingsError(f"MODBOT_GATEWAY_COMPRESSION must be one of {', '.join(_COMPRESSIONS)}.")
     database.check_sqlite()
-    with _volume_lock(Path(settings.data_dir)):
-        copying.forget_unfinished(Path(settings.data_dir))
+    store = replicas.configured(settings.replicas)
+    program = settings.replicas.program
+    if store is not None and shutil.which(program) is None:
+        raise SettingsError(
+            f"MODBOT_LITESTREAM_BIN: there is no program {program}; without it no shard can be restored."
+        )
+    data_dir = Path(settings.data_dir)
+    with _volume_lock(data_dir):
+        restoring.forget_workplaces(data_dir)
+        copying.forget_unfinished(data_dir)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-        async with aiohttp.ClientSession(connector=connector) as http:
-            yield GatewayPod(settings, http)
+        socket = Path(settings.replicas.socket) if settings.replicas.socket else data_dir / "litestream.sock"
+        async with aiohttp.ClientSession(connector=connector) as http, Sidecar(socket) as sidecar:
+            yield GatewayPod(settings, http, Replication(store, sidecar))
 
 
 @contextlib.contextmanager

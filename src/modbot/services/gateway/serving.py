@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from modbot.cluster import protocol
@@ -22,7 +23,7 @@ from modbot.discord.intake import Batch, Hole, Resumed, SessionLost, SessionStar
 from modbot.discord.sending import Identity
 from modbot.discord.sessions import GatewaySession
 from modbot.domain.errors import StaleEpochError
-from modbot.domain.ids import Epoch, ShardId, parse_formula_shard
+from modbot.domain.ids import parse_formula_shard
 from modbot.ops import metrics
 from modbot.services.gateway import handoff_source
 from modbot.services.gateway.anonymising import anonymised
@@ -36,6 +37,7 @@ from modbot.shard.engine import Engine
 _log = structlog.get_logger()
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
+_RESUME_LIMIT = 1.0
 
 
 @dataclass(slots=True)
@@ -50,29 +52,22 @@ class _Meter:
 class ServedShard:
     """One shard under one epoch. `run` it in a task and cancel it to stop."""
 
-    def __init__(
-        self,
-        surroundings: Surroundings,
-        shard_id: ShardId,
-        epoch: Epoch,
-        *,
-        served: bool,
-        arrived: Arrived | None = None,
-    ) -> None:
-        """`served` as in the grant; `arrived` when the shard has just come by a handoff."""
-        self.shard_id = shard_id
-        self.epoch = epoch
-        self.handoff = HandoffSource(surroundings, shard_id, epoch)
+    def __init__(self, surroundings: Surroundings, shard: protocol.Shard, *, arrived: Arrived | None = None) -> None:
+        """`shard` as granted; `arrived` when it has just come by a handoff."""
+        self.shard_id = shard.shard_id
+        self.epoch = shard.epoch
+        self.handoff = HandoffSource(surroundings, shard.shard_id, shard.epoch)
         self.engine: Engine | None = None
         self.inbox: Inbox | None = None
         self.problem: str | None = None
         self._surroundings = surroundings
-        self._served = served
+        self._shard = shard
         self._arrived = arrived
+        self._known = None if arrived is None else arrived.replicated
         self._session: GatewaySession | None = None
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
-        self._stopped_at = 0.0
+        self._stopped_at: float | None = None
 
     @property
     def path(self) -> Path:
@@ -130,6 +125,7 @@ class ServedShard:
         meter, self._meter = self._meter, _Meter(since=now)
         connected = self._session is not None and self._session.connected
         metrics.CONNECTED.labels(self.shard_id).set(int(connected))
+        replica = self._surroundings.replication.replicated(self.shard_id)
         return protocol.ShardLoad(
             shard_id=self.shard_id,
             epoch=self.epoch,
@@ -137,21 +133,35 @@ class ServedShard:
             events_per_second=round(meter.events / max(0.001, now - meter.since), 2),
             lag_seconds=round(meter.slowest, 4),
             connected=connected,
+            file_bytes=database.file_bytes(engine.path),
+            replica_lag=None if replica is None else round(replica.lag, 3),
+            replicated_seq=0 if replica is None or replica.offset is None else replica.offset.seq,
         )
 
     async def _serve_once(self) -> None:
-        tools = self._surroundings.tools
-        engine = await Engine.open(tools, self.path, self.shard_id, self.epoch, expected=self._served)
-        self.engine, self.inbox, self._served = engine, Inbox(self._surroundings, engine), True
+        around = self._surroundings
+        found = await around.restorer.find(self._shard)
+        engine = await Engine.open(around.tools, self.path, self.shard_id, self.epoch, expected=found.there)
+        self.engine, self.inbox = engine, Inbox(around, engine)
+        self._shard = msgspec.structs.replace(self._shard, served=True)
+        around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
         self.problem = None
-        self._surroundings.lease.renew_soon()
+        around.lease.renew_soon()
         try:
             await self._work(engine, self.inbox)
         finally:
             self.engine = self.inbox = None
             metrics.CONNECTED.labels(self.shard_id).set(0)
-            await asyncio.shield(engine.close())
-        self.handoff.part(engine.offset, replicated_seq=None, stopped_at=self._stopped_at)
+            await asyncio.shield(self._close(engine))
+
+    async def _close(self, engine: Engine) -> None:
+        await engine.close()
+        replicated = self._surroundings.replication.replicated(self.shard_id)
+        self._known = None if replicated is None else replicated.offset
+        self._surroundings.replication.end(self.shard_id)
+        if self._stopped_at is not None:
+            self.handoff.part(engine.offset, replicated=self._known, stopped_at=self._stopped_at)
+            self._stopped_at = None
 
     async def _work(self, engine: Engine, inbox: Inbox) -> None:
         session = self._session = self._open_session(engine)
@@ -214,8 +224,11 @@ class ServedShard:
         async def permit() -> None:
             await around.permits.wait(self.shard_id, self.epoch, recovery=recovery)
 
+        async def may_resume() -> None:
+            await around.lease.valid(_RESUME_LIMIT)
+
         def durable_seq() -> int | None:
-            return engine.offset.seq if engine.offset is not None else None
+            return around.replication.durable_seq(engine)
 
         return GatewaySession(
             http=around.http,
@@ -224,6 +237,7 @@ class ServedShard:
             wanted=around.wanted,
             sink=self,
             permit=permit,
+            may_resume=may_resume,
             durable_seq=durable_seq,
             offset=engine.offset,
             compression=around.compression,
