@@ -14,23 +14,41 @@
  * It takes from leases.pml: the gate says yes only while the incarnation is live in PostgreSQL. It refuses to model
  * the content of files (a file is the set of its events), interactions, and a replay window that is too small.
  *
- * Broken variants, each must be found: see the switches below.
+ * Broken variants (-D...), each must be found:
+ *   FILE_EPOCH_NOT_COMPARED      a commit does not compare the epoch in the file
+ *   LOCAL_WITHOUT_SINCE          a local file is used whatever its epoch
+ *   SEQ_AT_RECEIPT               the seq is stored when the event arrives
+ *   ACK_OF_COMMITTED             heartbeats acknowledge what is committed, not what the replica has
+ *   ACK_WITHOUT_GATE             heartbeats acknowledge although the lease may be over
+ *   SERVED_BEFORE_A_SNAPSHOT     a shard counts as served before its first snapshot is in the replica
+ *   RESUMES_WITHOUT_CANCELLING   the source serves again after "finish" without asking PostgreSQL
+ *   NEVER_CANCELS                the source waits for ever
+ *   STOPPED_FOR_ANY_MOVE         a source that is stopped for one move answers "finish" of another
+ *   COPY_BY_EPOCH_ALONE          the target uses its copy under any grant of the next epoch
+ *   STAMPED_BEFORE_COMPLETE      the target stamps and replicates its copy before it is the owner
+ *   COMPLETE_WITHOUT_MOVE        the compare-and-set does not compare the move id
+ *   COMPLETE_WITHOUT_INCARNATION ... nor whether the target's incarnation is the one that was named
+ *   COMPLETE_WITHOUT_EPOCH       ... nor owner and epoch; found only together with
+ *   GRANTS_KEEP_MOVE             other grants do not clear the move. Each of these two alone is harmless: one guards the other.
+ *   ASKS_AGAIN_WHEN_REFUSED      the target repeats a refused "finish" at once (found by the search for endless runs)
  */
 
 #ifndef EVENTS
 #define EVENTS 2
 #endif
 #ifndef FAULTS
-#define FAULTS 3
+#define FAULTS 2
 #endif
 #ifndef MOVES
 #define MOVES 2
 #endif
-#define PODS   2
+#ifndef PODS
+#define PODS 2
+#endif
 #define NOBODY PODS
 
 /* What assertions are called; the checker reads the name from the error. All are false. */
-hidden byte I1_one_owner, I3_applied_twice, I3_not_in_order, I4_not_the_fold, I6_identify, I8_shared_path, I8_start_empty, ends_unserved;
+hidden byte I1_one_owner, I3_once_in_order, I4_not_the_fold, I6_identify, I8_shared_path, I8_start_empty, ends_unserved;
 
 typedef File {
     byte epoch;      /* 0: there is no file */
@@ -75,7 +93,7 @@ byte confirmed[PODS];      /* what the replica has of the file of this pod, in t
 
 /* Moves, and their messages in the network: each holds the epoch that the target saw, 0 when there is none */
 byte moves;                /* moves begun */
-byte source[MOVES + 1];
+byte source[MOVES + 1], dest[MOVES + 1];
 byte asked[MOVES + 1];     /* "finish" */
 File tail[MOVES + 1];      /* its answer */
 byte completing[MOVES + 1];
@@ -83,113 +101,13 @@ byte completing[MOVES + 1];
 /* Discord's session: events 1..EVENTS, forgotten up to `trimmed` */
 byte trimmed;
 
+hidden byte twice, same;
 byte faults = FAULTS;
 byte more_moves = MOVES;
 
-#define gate(p)      (up[p] && live[p])
-#define owns(p)      (owner == p && owned_by_newest)
-#ifdef STOPPED_FOR_ANY_MOVE
-#define answers(p, m) (up[p] && batch[p] == 0)
-#else
-#define answers(p, m) (up[p] && batch[p] == 0 && (phase[p] != STOPPED || at_move[p] == m))
-#endif
-#define fold(f)      (f.seen == (1 << f.seq) - 1)
+#include "ownership_steps.pml"
 
-inline copy(from, to) { to.epoch = from.epoch; to.seq = from.seq; to.seen = from.seen }
-inline drop(f)        { f.epoch = 0; f.seq = 0; f.seen = 0 }
-inline discard(p)     { drop(file[p]); confirmed[p] = 0 }
-
-/* shard/dispatching.py: an event and its number in one transaction */
-inline apply(f, n) {
-    if
-    :: f.seen & (1 << (n - 1)) -> assert(I3_applied_twice)
-    :: else
-    fi;
-    f.seen = f.seen | (1 << (n - 1));
-    f.seq = n;
-    if
-    :: !fold(f) -> assert(I3_not_in_order)
-    :: else
-    fi
-}
-
-/* A grant of any kind */
-inline grant_to(p, by_move) {
-    epoch++;
-    if
-    :: last != p -> since = epoch
-    :: else
-    fi;
-    owner = p; owned_by_newest = true; last = p; arrived_by = by_move;
-#ifndef COMPLETE_WITHOUT_EPOCH
-    move = 0; target = 0; target_same = false
-#endif
-}
-
-inline clear_move() { move = 0; target = 0; target_same = false }
-
-inline let_go(p) { phase[p] = OUT; mine[p] = 0; mine_since[p] = 0; at_move[p] = 0; cancelled[p] = 0; on[p] = false; got[p] = 0; batch[p] = 0 }
-
-/* Who no longer waits for an answer does not get it */
-inline leave_move(p) {
-    if
-    :: phase[p] == ASKING -> drop(tail[at_move[p]])
-    :: else
-    fi
-}
-
-/* A process ends, in whatever way; its disk stays */
-inline end_process(p) { up[p] = false; leave_move(p); let_go(p); drop(staged[p]) }
-
-/* A lease ran out and a sweep found it: this incarnation has ended for ever */
-inline lose(p) {
-    live[p] = false;
-    if
-    :: owner == p -> owner = NOBODY; clear_move()
-    :: target == p && move != 0 -> clear_move()
-    :: else
-    fi
-}
-
-/* "finish" arrives at a source that has committed everything: intake stops, the tail goes out. Once more: the same tail. While it is
-   stopped for one move it does not answer another: the target of that one asks again. */
-inline finish(p, m) {
-    if
-    :: (phase[p] == SERVING || phase[p] == STOPPED) && mine[p] == asked[m] ->
-        phase[p] = STOPPED; at_move[p] = m; on[p] = false; got[p] = 0;
-        if
-        :: phase[1 - p] == ASKING && at_move[1 - p] == m -> copy(file[p], tail[m])
-        :: else                                   /* who asked has gone */
-        fi
-    :: else                                       /* 409 */
-    fi;
-    asked[m] = 0; m = 0
-}
-
-/* The one compare-and-set of a handoff */
-inline complete(m) {
-    if
-#ifdef COMPLETE_WITHOUT_EPOCH
-    :: move == m && target_same && live[target] ->
-#else
-    :: move == m && target_same && live[target] && owner == source[m] && epoch == completing[m] ->
-#endif
-        grant_to(1 - source[m], m)
-    :: else
-    fi;
-    completing[m] = 0; m = 0
-}
-
-/* A file gets its epoch and its place */
-inline stamp(p) {
-    file[p].epoch = mine[p];
-    confirmed[p] = 0;
-    if
-    :: file[1 - p].epoch == mine[p] -> assert(I8_shared_path)
-    :: else
-    fi
-}
-
+/* A gateway pod: services/gateway, shard, discord */
 proctype Pod(byte p) {
     byte m;
 end:
@@ -202,7 +120,7 @@ end:
         if :: target == p -> target_same = false :: else fi;
         if :: owner == p -> owned_by_newest = false :: else fi;
         if
-        :: owner == p || (owner == NOBODY && last == p) -> grant_to(p, 0)
+        :: owner == p || (owner == NOBODY && last == p) -> reclaim(p)
         :: else
         fi }
 
@@ -305,10 +223,12 @@ end:
     :: atomic { asked[2] != 0 && source[2] == p && answers(p, 2) -> m = 2; finish(p, m) }
 #endif
 
+#ifndef NEVER_CANCELS
     /* it has waited too long: it cancels in PostgreSQL. Zero rows, and the row still ours and no longer in this move, count as well. */
     :: atomic { gate(p) && phase[p] == STOPPED && cancelled[p] == 0 && owns(p) && epoch == mine[p] ->
         if :: move == at_move[p] -> clear_move() :: else fi;
         cancelled[p] = at_move[p] }
+#endif
     /* the answer: it serves again */
     :: atomic { up[p] && cancelled[p] != 0 ->
         if
@@ -355,14 +275,14 @@ proctype Config() {
     byte m;
 end:
     do
-    :: atomic { live[0] && !up[0] -> lose(0) }
-    :: atomic { live[1] && !up[1] -> lose(1) }
-    :: atomic { owner == NOBODY && live[0] -> grant_to(0, 0) }
-    :: atomic { owner == NOBODY && live[1] -> grant_to(1, 0) }
-    :: atomic { more_moves > 0 && move == 0 && owner != NOBODY && owned_by_newest && live[0] && live[1] ->
-        more_moves--; moves++;
-        move = moves; target = 1 - owner; target_same = true;
-        source[moves] = owner }
+    :: sweep(0)
+    :: sweep(1)
+    :: begin(0)
+    :: begin(1)
+#if PODS > 2
+    :: sweep(2)
+    :: begin(2)
+#endif
     :: atomic { move != 0 -> clear_move() }                            /* its time is over */
     :: atomic { completing[1] -> m = 1; complete(m) }
 #if MOVES > 1
@@ -396,7 +316,13 @@ init {
         up[0] = true; up[1] = true; live[0] = true; live[1] = true;
         phase[0] = OPENING; mine[0] = 1; mine_since[0] = 1;
         file[0].epoch = 1;
-        newest.epoch = 1;                         /* the first snapshot: before it a shard does not count as served */
-        run Pod(0); run Pod(1); run Config(); run World()
+#ifndef SERVED_BEFORE_A_SNAPSHOT
+        newest.epoch = 1;
+#endif
+        run Pod(0); run Pod(1);
+#if PODS > 2
+        up[2] = true; live[2] = true; run Pod(2);
+#endif
+        run Config(); run World()
     }
 }
