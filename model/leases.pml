@@ -24,7 +24,7 @@
 #endif
 
 /* What assertions are called; the checker reads the name from the error. All are false. */
-hidden byte I1_one_owner, I2_no_effect_of_an_old_owner, I1_row_outlives_belief;
+hidden byte I1_one_owner, I2_no_effect_of_an_old_owner;
 
 /* PostgreSQL */
 byte owner = 0, epoch = 1, since = 1;     /* the shard's row; since: first epoch of the pod's unbroken ownership */
@@ -124,15 +124,14 @@ proctype Pod(byte p) {
         up[p] = true;
         live[p] = true; left[p] = TTL;
         if
-        :: owner == p || (owner == NOBODY && last == p) -> grant_to(p)
+        :: owner == p || (owner == NOBODY && last == p) -> epoch++; owner = p
         :: else
         fi;
         renewal[p] = NONE }
 
-    /* I1, watched at every instant: who may act is who the row names, and the row lasts at least as long as the belief */
+    /* I1, watched at every instant: who may act is who the row names */
     :: atomic { up[p] && valid_for(p, 1) && !(owner == p && epoch == mine[p] && live[p]) ->
         assert(I1_one_owner) }
-    :: atomic { up[p] && valid_for(p, 1) && left[p] < belief[p] -> assert(I1_row_outlives_belief) }
     od
 }
 
