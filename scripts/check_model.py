@@ -113,7 +113,7 @@ def missing() -> list[str]:
 
 
 def run(check: Check, folder: Path) -> Found:
-    """Build and run the checker of one model in an empty folder; raises `CalledProcessError` when the model cannot be built."""
+    """Build and run the checker of one model in an empty folder; raises `RuntimeError` with the tool's words when that fails."""
     started = time.monotonic()
     switches = [f"-D{name}" for name in check.defines]
     # -o3: a transition per statement, so that the report of unreached ones is complete
@@ -168,7 +168,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _tool(command: list[str], folder: Path) -> str:
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
 
 
 if __name__ == "__main__":

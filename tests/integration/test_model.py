@@ -14,6 +14,7 @@ needs_spin = pytest.mark.skipif(bool(check_model.missing()), reason=check_model.
 _SWITCH = re.compile(r"^#if(?:n?def) (\w+)$", re.MULTILINE)
 _SIZES = {"EVENTS", "FAULTS", "MOVES", "PODS", "GRANTS"}
 _PAGE = "docs/discussions/model.md"
+_CODE = re.compile(r"`(src/[\w./]+)` \(((?:`\w+`(?:, )?)+)\)")
 
 
 def _name(check: Check) -> str:
@@ -37,6 +38,24 @@ def test_every_switch_of_the_models_is_checked_and_explained() -> None:
     checked = {name for check in check_model.BROKEN for name in check.defines}
     assert switches - _SIZES == {name for name in checked if "=" not in name}
     assert [name for name in sorted(switches - _SIZES) if f"`{name}`" not in docskit.read(_PAGE)] == []
+
+
+def test_the_code_that_the_page_names_exists() -> None:
+    named = [(file, name) for file, names in _CODE.findall(docskit.read(_PAGE)) for name in re.findall(r"\w+", names)]
+    assert len(named) > 20
+    defined = re.compile(r"(?:\bdef |^-- name: )(\w+)", re.MULTILINE)
+    texts = {file: set(defined.findall((docskit.ROOT / file).read_text("utf-8"))) for file, _ in named}
+    assert [(file, name) for file, name in named if name not in texts[file]] == []
+
+
+def test_the_page_says_what_catches_each_variant() -> None:
+    rows = re.findall(r"^\| (`[A-Z_]+`.*?) \|.*\| (.*) \|$", docskit.read(_PAGE), re.MULTILINE)
+    told = {tuple(sorted(re.findall(r"[A-Z_]{3,}", names))): found.strip("`") for names, found in rows}
+    checked = {
+        tuple(sorted(name for name in check.defines if "=" not in name)): check.fails for check in check_model.BROKEN
+    }
+    endless = {"an endless run": check_model.ENDLESS}
+    assert {names: endless.get(found, found) for names, found in told.items() if names in checked} == checked
 
 
 def test_every_assertion_of_the_models_is_seen_failing() -> None:
