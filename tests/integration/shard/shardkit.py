@@ -279,6 +279,7 @@ class World:
         self.engine = None
         self.epoch = 0
         self.seq = 0
+        self.kills_repairs = False
         self._ids = itertools.count(1)
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
 
@@ -287,7 +288,7 @@ class World:
         self.engine = await Engine.open(self.tools, self.path, SHARD, Epoch(self.epoch), expected=expected)
         self.discord.killer = killer or Killer()
         journal = KillingJournal(self.engine, self.discord.killer)
-        self.engine.runner._journal = self.engine.repairer._journal = journal
+        (self.engine.repairer if self.kills_repairs else self.engine.runner)._journal = journal
         return self.engine
 
     async def close(self):
