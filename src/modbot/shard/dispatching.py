@@ -81,23 +81,24 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Appl
     def answer(part: Transaction, interaction: Interaction) -> None:
         interactions.apply_from_gateway(part, interaction, registry)
 
-    for item in batch.items:
+    done = 0  # items whose marks are stored
+    for number, item in enumerate(batch.items):
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
-            if not tracker.admits(tx, item):
+            if tracker.repairing and not tracker.admits(tx, item):
                 continue
             if isinstance(item.data, Interaction):
                 dead += run(tx, item, "interactions.apply", answer)
             for name, handler in handlers.get(item.name, ()):
                 dead += run(tx, item, name, handler)
         else:
-            tracker.flush(tx)
+            tracker.flush(tx, batch.items[done:number])
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
-            tracker = marks.Tracker(tx)
-    tracker.flush(tx)
+            tracker, done = marks.Tracker(tx), number + 1
+    tracker.flush(tx, batch.items[done:])
     _store_offset(tx, batch.offset)
     return Applied(batch.offset, dispatches, dead, tracker.repairing)
 

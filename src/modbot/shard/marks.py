@@ -17,10 +17,12 @@ session exactly in between, the older one would be taken for applied.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from modbot.discord.frames import Dispatch
-from modbot.domain.ids import GuildId
+from modbot.discord.objects import Message
+from modbot.domain.ids import ChannelId, GuildId
 from modbot.ops import statements
 from modbot.shard.transaction import Transaction
 
@@ -28,59 +30,80 @@ _SQL = statements.load("modbot.shard", "marks.sql")
 AUDIT_LOG = 0
 """The place of audit entries."""
 _DELETIONS = frozenset({"MESSAGE_DELETE", "MESSAGE_DELETE_BULK"})
+_MOVE = _SQL["move_mark"]
 _BANS = {"GUILD_BAN_ADD": ("ban", "unban"), "GUILD_BAN_REMOVE": ("unban", "ban")}
+_OTHERS = frozenset({"GUILD_AUDIT_LOG_ENTRY_CREATE", "GUILD_DELETE", *_BANS})
 
 
 class Tracker:
-    """Follows one batch. Create it in the batch's transaction, ask `admits` for each dispatch, `flush` before the commit."""
+    """Follows the dispatches of one batch between two changes of the session. Create it in the batch's transaction.
 
-    __slots__ = ("_latest", "_states", "repairing")
+    Outside of repairs one walk over the dispatches at the end is enough (`flush`); during a repair each one is asked about (`admits`).
+    """
+
+    __slots__ = ("_states", "repairing")
 
     def __init__(self, tx: Transaction) -> None:
-        self._latest: dict[tuple[int, int], int] = {}
         self._states: dict[int, tuple[bool, bool]] = {}
         self.repairing = bool(tx.value(_SQL["is_repairing"]))
 
     def admits(self, tx: Transaction, item: Dispatch) -> bool:
-        """Account for a dispatch of `tx.guild_id`; False when a repair has applied it already."""
+        """Note a dispatch of `tx.guild_id` if its guild is under repair; False when the repair has applied it already."""
         name, guild_id = item.name, tx.guild_id
-        if name == "MESSAGE_CREATE":
-            data: Any = item.data
-            return not guild_id or self._follow(tx, guild_id, "message", data.channel_id, data.id)
-        if name == "GUILD_AUDIT_LOG_ENTRY_CREATE":
-            entry: Any = item.data
-            return self._follow(tx, guild_id, "entry", AUDIT_LOG, entry.id)
-        if name in _BANS:
-            banned: Any = item.data
-            return self._follow_ban(tx, guild_id, name, banned.user.id)
-        if self.repairing and guild_id:
-            self._note_change(tx, guild_id, name, item.data)
-        return True
-
-    def flush(self, tx: Transaction) -> None:
-        """Store the marks."""
-        for (guild_id, place_id), last_id in self._latest.items():
-            tx.execute(_SQL["move_mark"], (guild_id, place_id, last_id))
-        self._latest.clear()
-
-    def _follow(self, tx: Transaction, guild_id: GuildId, kind: str, place_id: int, number: int) -> bool:
-        if self.repairing:
-            is_open, has_notes = self._state(tx, guild_id)
-            if has_notes and tx.value(_SQL["noted_by"], (guild_id, kind, number)) == "repair":
-                return False
-            if is_open:
-                note(tx, kind, number, place_id=place_id, by="stream")
-                return True
-        key = (guild_id, place_id)
-        if number > self._latest.get(key, 0):
-            self._latest[key] = number
-        return True
-
-    def _follow_ban(self, tx: Transaction, guild_id: GuildId, name: str, user_id: int) -> bool:
-        kind, opposite = _BANS[name]
-        tx.execute(_SQL["put_ban" if kind == "ban" else "drop_ban"], (guild_id, user_id))
-        if not self.repairing:
+        data: Any = item.data
+        if not guild_id:
             return True
+        if name == "MESSAGE_CREATE":
+            return self._note(tx, guild_id, "message", data.channel_id, data.id)
+        if name == "GUILD_AUDIT_LOG_ENTRY_CREATE":
+            return self._note(tx, guild_id, "entry", AUDIT_LOG, data.id)
+        if name in _BANS:
+            return self._note_ban(tx, guild_id, name, data.user.id)
+        self._note_change(tx, guild_id, name, data)
+        return True
+
+    def flush(self, tx: Transaction, items: Sequence[Any]) -> None:
+        """Move the marks to the newest of these items, except those of guilds under repair, whose marks stand still."""
+        newest: dict[tuple[GuildId, int], int] = {}
+        latest: dict[ChannelId, Message] = {}
+        left: set[int] = set()
+        for item in items:
+            if item.name == "MESSAGE_CREATE":
+                message = item.data
+                known = latest.get(message.channel_id)
+                if known is None or message.id > known.id:
+                    latest[message.channel_id] = message
+            elif item.name in _OTHERS:
+                self._follow_other(tx, item, newest, left)
+        for message in latest.values():
+            newest[message.guild_id or GuildId(0), message.channel_id] = message.id
+        for (guild_id, place_id), last_id in newest.items():
+            if guild_id and guild_id not in left and not (self.repairing and self._state(tx, guild_id)[0]):
+                tx.execute(_MOVE, (guild_id, place_id, last_id))
+
+    @staticmethod
+    def _follow_other(tx: Transaction, item: Any, newest: dict[tuple[GuildId, int], int], left: set[int]) -> None:
+        data = item.data
+        if item.name == "GUILD_DELETE":
+            left.update(() if data.unavailable else (data.id,))
+            return
+        if item.name in _BANS:
+            kind, _opposite = _BANS[item.name]
+            tx.execute(_SQL["put_ban" if kind == "ban" else "drop_ban"], (data.guild_id, data.user.id))
+            return
+        key = (data.guild_id, AUDIT_LOG)
+        newest[key] = max(data.id, newest.get(key, 0))
+
+    def _note(self, tx: Transaction, guild_id: GuildId, kind: str, place_id: int, number: int) -> bool:
+        is_open, has_notes = self._state(tx, guild_id)
+        if has_notes and tx.value(_SQL["noted_by"], (guild_id, kind, number)) == "repair":
+            return False
+        if is_open:
+            note(tx, kind, number, place_id=place_id, by="stream")
+        return True
+
+    def _note_ban(self, tx: Transaction, guild_id: GuildId, name: str, user_id: int) -> bool:
+        kind, opposite = _BANS[name]
         is_open, has_notes = self._state(tx, guild_id)
         known = tx.value(_SQL["noted_by"], (guild_id, kind, user_id)) if has_notes else None
         if has_notes or is_open:
