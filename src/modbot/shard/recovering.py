@@ -91,8 +91,9 @@ def obstacle(tx: Transaction, source: Source) -> str | None:
             needed = (Permission.BAN_MEMBERS, "Ban Members")
         return None if snapshot.own_guild_permissions(tx) & needed[0] else needed[1]
     if source.kind == gaps.MESSAGES:
-        bits = snapshot.own_permissions(tx, ChannelId(source.parent_id or source.place_id))
-        bits = snapshot.own_permissions(tx, ChannelId(source.place_id)) if bits is None else bits
+        bits = snapshot.own_permissions(tx, ChannelId(source.place_id))
+        if bits is None and source.parent_id is not None:  # a thread has the permissions of its channel
+            bits = snapshot.own_permissions(tx, ChannelId(source.parent_id))
         if bits is not None and not bits & Permission.VIEW_CHANNEL:
             return ""
         if bits is not None and not bits & Permission.READ_MESSAGE_HISTORY:

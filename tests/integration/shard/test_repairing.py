@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import shardkit
-from shardkit import CHANNEL, GUILD, MOD_LOG, OTHER, OWNER
+from shardkit import BOT_ROLE, CHANNEL, GUILD, MOD_LOG, OTHER, OWNER
 
 from modbot.discord.events import AuditLogEntryCreated, BanChanged, MessageDeleted
 from modbot.discord.intake import Batch, Hole, SessionLost
@@ -382,6 +382,23 @@ async def test_what_may_not_be_read_is_a_result(scene):
     assert losses["unreadable channels"] == ("needs Read Message History", 1)
     assert (await scene.summary()).unreadable == 2
     assert metrics.GAP_UNREADABLE.labels("messages")._value.get() == before + 2
+
+
+async def test_a_channel_is_judged_by_its_own_permissions_and_a_thread_by_those_of_its_channel(scene):
+    await scene.live(scene.write(), scene.write(channel=700))
+    scene.write()
+    scene.write(channel=700)
+    await scene.lose()
+    guild = scene.guild(threads=[{"id": "700", "type": 11, "parent_id": str(CHANNEL), "guild_id": str(GUILD)}])
+    closed = next(each for each in guild["channels"] if each["id"] == str(CHANNEL))
+    closed["parent_id"] = "800"
+    closed["permission_overwrites"] = [{"id": str(BOT_ROLE), "type": 0, "allow": "0", "deny": str(HISTORY)}]
+    guild["channels"].append({"id": "800", "type": 4, "name": "category"})
+    await scene.world.start_session("s2")
+    await scene.world.dispatch("GUILD_CREATE", guild)
+    await scene.repaired()
+    assert scene.world.discord.made("GET", "messages") == []
+    assert (await scene.summary()).unreadable == 2
 
 
 async def test_a_hidden_channel_has_lost_nothing(scene):

@@ -136,17 +136,17 @@ class Api:
 async def _row(served: ServedShard) -> dict[str, Any]:
     engine = served.engine
     try:
-        gaps = [] if engine is None else await engine.list_gaps()
+        gaps = None if engine is None else [dataclasses.asdict(gap) for gap in await engine.list_gaps()]
     except Exception:  # noqa: BLE001 - the shard is being closed, or its file has a problem: the row says which
         _log.warning("gaps_not_read", shard=served.shard_id, exc_info=True)
-        gaps = []
+        gaps = None
     return {
         "shard_id": served.shard_id,
         "epoch": served.epoch,
         "open": engine is not None,
         "seq": engine.offset.seq if engine is not None and engine.offset is not None else None,
         "problem": served.problem,
-        "gaps": [dataclasses.asdict(gap) for gap in gaps],
+        "gaps": gaps,
     }
 
 
