@@ -7,6 +7,7 @@ owner's address when it is known (I2, third door).
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -145,18 +146,24 @@ class Api:
         return self._served(ShardId(request.path_params["shard_id"]), epoch)
 
     async def _shards(self, _request: Request) -> Response:
-        rows = [_row(served) for served in self._pod.shards.values()]
+        rows = [await _row(served) for served in list(self._pod.shards.values())]
         return Response(msgspec.json.encode(rows), media_type="application/json")
 
 
-def _row(served: ServedShard) -> dict[str, Any]:
+async def _row(served: ServedShard) -> dict[str, Any]:
     engine = served.engine
+    try:
+        gaps = None if engine is None else [dataclasses.asdict(gap) for gap in await engine.list_gaps()]
+    except Exception:  # noqa: BLE001 - the shard is being closed, or its file has a problem: the row says which
+        _log.warning("gaps_not_read", shard=served.shard_id, exc_info=True)
+        gaps = None
     return {
         "shard_id": served.shard_id,
         "epoch": served.epoch,
         "open": engine is not None,
         "seq": engine.offset.seq if engine is not None and engine.offset is not None else None,
         "problem": served.problem,
+        "gaps": gaps,
     }
 
 
