@@ -29,6 +29,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
+from modbot.services.gateway.archiving import Archiving
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -39,6 +40,7 @@ _PROBLEM = b"application/problem+json"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -47,12 +49,15 @@ class Api:
     def __init__(self, pod: GatewayPod) -> None:
         self._pod = pod
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
+        archiving = Archiving(pod, self._served)
         self._others = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
-                Route("/shards", self._shards),
+                Route("/shards", self._guarded(self._shards)),
+                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.export), methods=["GET"]),
+                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.import_), methods=["POST"]),
             ]
         )
 
@@ -123,11 +128,19 @@ class Api:
     async def _metrics(self, _request: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-    async def _shards(self, request: Request) -> Response:
-        try:
-            self._authorize(request.headers.get("authorization", "").encode())
-        except UnauthorizedError as error:
-            return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+    def _guarded(self, handler: Handler) -> Handler:
+        """Let only holders of the internal token in, and answer errors as problems."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                self._authorize(request.headers.get("authorization", "").encode())
+                return await handler(request)
+            except ModbotError as error:
+                return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+
+        return guarded
+
+    async def _shards(self, _request: Request) -> Response:
         rows = [_row(served) for served in self._pod.shards.values()]
         return Response(msgspec.json.encode(rows), media_type="application/json")
 

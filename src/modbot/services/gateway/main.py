@@ -7,11 +7,15 @@ and the config service is told that the shards wait for this pod.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import structlog
 
 from modbot.ops import serving, starting
 from modbot.ops.settings import GatewaySettings
+from modbot.services.gateway import archiving
 from modbot.services.gateway import pod as pods
 from modbot.services.gateway.api import Api
 
@@ -20,7 +24,7 @@ _log = structlog.get_logger()
 
 async def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM, SIGINT or the end of this incarnation."""
-    async with pods.opened(settings) as pod, serving.http(Api(pod), settings.host, settings.port):
+    async with pods.opened(settings) as pod, _serving(pod):
         _log.info("gateway_started", pod=pod.pod_id, incarnation=pod.incarnation)
         working = asyncio.create_task(pod.run())
         with serving.stop_signal() as stop:
@@ -34,6 +38,13 @@ async def run(settings: GatewaySettings) -> None:
         await asyncio.gather(working, return_exceptions=True)
         await pod.leave()
     _log.info("gateway_stopped")
+
+
+@contextlib.asynccontextmanager
+async def _serving(pod: pods.GatewayPod) -> AsyncIterator[None]:
+    archiving.forget_unfinished(Path(pod.settings.data_dir))
+    async with serving.http(Api(pod), pod.settings.host, pod.settings.port):
+        yield
 
 
 def main() -> int:
