@@ -18,7 +18,7 @@ import structlog
 
 from modbot.cluster import protocol
 from modbot.domain.errors import UnavailableError
-from modbot.domain.ids import Incarnation, PodId, ShardId
+from modbot.domain.ids import ShardId
 from modbot.ops.settings import Secret
 from modbot.services.config import database, leases
 from modbot.services.config.database import Connection
@@ -143,7 +143,7 @@ class Board:
             connection = Connection(raw, self._queries)
             table = protocol.Table(
                 shard_count=self._table.shard_count,
-                pods=[_pod(row) for row in await connection.all("all_pods")],
+                pods=[leases.pod(row) for row in await connection.all("all_pods")],
                 shards=[leases.shard(row) for row in await connection.all("all_shards")],
             )
         self._read_at = asked_at
@@ -172,14 +172,4 @@ def difference(old: protocol.Table, new: protocol.Table) -> protocol.Change:
     return protocol.Change(
         pods=[pod for pod in new.pods if pods.get(pod.pod_id) != pod],
         shards=[shard for shard in new.shards if shards.get(shard.shard_id) != shard],
-    )
-
-
-def _pod(row: Any) -> protocol.Pod:
-    return protocol.Pod(
-        pod_id=PodId(row["pod_id"]),
-        incarnation=Incarnation(str(row["incarnation"])),
-        address=row["address"],
-        state=protocol.PodState(row["state"]),
-        draining=row["draining"],
     )
