@@ -109,12 +109,12 @@ def decide_rest_share(*, total: float, mine: float, demands: Sequence[float], re
 def _reason(shard: FreeShard, pods: Sequence[Candidate], able: Sequence[Candidate]) -> str:
     if not pods:
         return "No pod is live."
-    if able:
-        return "Every pod that may serve it is full."
     if shard.barred:
         return (
             f"{shard.last_owner} may be acting in failsafe mode, and does not know {', '.join(sorted(shard.barred))}."
         )
+    if able:
+        return "Every pod that may serve it is full."
     if shard.replica_store is None:
         return f"Its file is on {shard.last_owner}, which is not live and had no replica store."
     return f"Neither {shard.last_owner} nor a pod that can restore from its replica store is live."
