@@ -39,6 +39,11 @@ GAPS: Final = Counter(
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )
+FAILSAFE: Final = Gauge(
+    "modbot_failsafe",
+    "1 while the lease is over and all peers agree that nobody reaches the config service, so this pod goes on.",
+    registry=REGISTRY,
+)
 
 
 def exposition() -> bytes:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from modbot.cluster import protocol
 from modbot.discord import interactions
 from modbot.domain.errors import (
     InvalidInputError,
@@ -53,6 +54,7 @@ class Api:
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
                 Route("/shards", self._shards),
+                Route("/failsafe", self._failsafe, methods=["POST"]),
             ]
         )
 
@@ -71,7 +73,8 @@ class Api:
             self._authorize(headers.get(b"authorization", b""))
             served = self._served(shard_id, headers.get(b"x-modbot-epoch", b""))
             journaled = headers.get(b"x-modbot-journaled") == b"1"
-            body = await self._apply(served, await _read(receive), journaled=journaled)
+            deferred = headers.get(b"x-modbot-deferred") == b"1"
+            body = await self._apply(served, await _read(receive), journaled=journaled, deferred=deferred)
         except ModbotError as error:
             await _answer(send, error.status, _PROBLEM, _problem(error, owner=self._owner(shard_id, error)))
         except Exception:  # noqa: BLE001 - the http pod gets a clear 500 and Discord its deferral
@@ -80,12 +83,12 @@ class Api:
         else:
             await _answer(send, 200, _JSON, body)
 
-    async def _apply(self, served: ServedShard, body: bytes, *, journaled: bool) -> bytes:
+    async def _apply(self, served: ServedShard, body: bytes, *, journaled: bool, deferred: bool) -> bytes:
         interaction = interactions.decode(body)
         engine, inbox = served.engine, served.inbox
         if engine is None or inbox is None:
             raise UnavailableError(f"Shard {served.shard_id} is not open yet.")
-        response = await engine.interact(interaction, deferred=False, durable=not journaled)
+        response = await engine.interact(interaction, deferred=deferred, durable=not journaled)
         if journaled:
             inbox.applied(interaction.id)
         return response
@@ -128,8 +131,22 @@ class Api:
             self._authorize(request.headers.get("authorization", "").encode())
         except UnauthorizedError as error:
             return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
-        rows = [_row(served) for served in self._pod.shards.values()]
+        acting = self._pod.acting
+        rows = [_row(served) | {"acting": acting} for served in self._pod.shards.values()]
         return Response(msgspec.json.encode(rows), media_type="application/json")
+
+    async def _failsafe(self, request: Request) -> Response:
+        """Answer a peer that asks whether it may go on after its lease: at once, because the answer is about this very moment."""
+        try:
+            self._authorize(request.headers.get("authorization", "").encode())
+            question = msgspec.json.decode(await request.body(), type=protocol.FailsafeRequest)
+        except UnauthorizedError as error:
+            return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            wrong = InvalidInputError("The body is no question of a peer.")
+            return Response(_problem(wrong), wrong.status, media_type=_PROBLEM.decode())
+        answer = self._pod.lease.failsafe.answer(question)
+        return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 def _row(served: ServedShard) -> dict[str, Any]:
