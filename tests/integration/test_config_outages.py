@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+from collections.abc import Callable
 from typing import Any
 
+import aiohttp
 import asyncpg
 import pytest
-from configkit import SHARDS, STORE, brief, new_incarnation, request
+from configkit import SHARDS, STORE, TOKEN, brief, new_incarnation, request
 
-from modbot.cluster import protocol
+from modbot.cluster import protocol, routing
+from modbot.cluster.client import ConfigClient
 from modbot.domain.errors import PodBusyError
 from modbot.domain.ids import Incarnation, PodId, ShardId
 from modbot.ops import statements
-from modbot.ops.settings import Secret
+from modbot.ops.settings import ConfigSettings, Secret
+from modbot.services.config import board, leases, main, sweeping, views
 from modbot.services.config import database as database_module
-from modbot.services.config import leases, sweeping, views
 from modbot.services.config.database import Database
 
 TTL = 6.0
@@ -318,3 +323,54 @@ async def test_a_grant_names_the_members_and_grows(database: Database) -> None:
     left = protocol.LeaveRequest(incarnation=Incarnation(two.incarnation), keep=True)
     await leases.leave(database, brief(TTL), B, left)
     assert [pod.pod_id for pod in (await one.renew()).members or []] == [A]
+
+
+async def test_a_member_that_starts_in_an_outage_is_told_what_was_known_last(
+    config_settings: ConfigSettings, postgres_admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board, "STALE", 0.3)
+    monkeypatch.setattr(board, "RECHECK", 0.1)
+    async with main.serving(config_settings) as (url, service), aiohttp.ClientSession() as session:
+        config = ConfigClient(url, Secret(TOKEN), session)
+        await config.register(A, request(new_incarnation(), address="http://pod-a:3000"))
+        table = routing.RoutingTable(config)
+        async with asyncio.timeout(20):
+            await _until(lambda: service.board.latest.shards[0].owner is not None)
+            name = await _take_away(config_settings.database_url, postgres_admin)
+            while not await _is_stale(config):
+                pass
+            following = asyncio.create_task(table.run())
+            await table.filled()
+            route = table.route(ShardId(f"0-of-{SHARDS}"))
+            assert route is not None
+            assert route.address == "http://pod-a:3000"
+            await postgres_admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+            await config.register(B, request(new_incarnation()))
+            await _until(lambda: {pod.pod_id for pod in table.pods()} == {A, B})
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    for pause in itertools.repeat(0.02):
+        if condition():
+            return
+        await asyncio.sleep(pause)
+
+
+async def _take_away(url: Secret, postgres_admin: asyncpg.Connection) -> str:
+    inside = await asyncpg.connect(url.reveal())
+    name = str(await inside.fetchval("SELECT current_database()"))
+    await inside.close()
+    await postgres_admin.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+    await postgres_admin.execute(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
+    )
+    return name
+
+
+async def _is_stale(config: ConfigClient) -> bool:
+    lines = config.watch()
+    first = await anext(lines)
+    await lines.aclose()
+    return isinstance(first, protocol.Table) and first.stale

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import owning
 import witness
 from proxying import Proxy
@@ -190,3 +191,53 @@ async def test_a_pod_that_alone_is_cut_off_stops_acting_and_comes_back_clean(sta
     assert counters["identifies"] == identifies
     assert summary["failed"] == 0
     assert summary["answered_twice"] == 0
+
+
+async def test_what_starts_in_an_outage_waits_or_makes_do(state_folder: Path) -> None:
+    """http pods start with the last known table. A gateway pod waits, and nobody goes on without its confirmation."""
+    async with Stack.prepare(_plan(state_folder, gateways=2)) as stack:
+        people = People(stack, await simulated.discover(stack))
+        await simulated.set_up(stack, people.guilds)
+        identifies = (await stack.control("GET", "counters"))["identifies"]
+        mine = [guild for guild in people.guilds if await owning.owner_of(stack, guild) == "gateway-0"]
+        await people.traffic()
+        await stack.stop_postgres()
+        await stack.until(lambda: _all_act_by(stack, "failsafe"), "failsafe mode")
+        for name in ("http-0", "http-1"):
+            stack.children[name].kill()
+        await stack.until(lambda: _http_pods_are_back(stack), "http pods that know where to route")
+        await people.track(mine[0])
+        await stack.until(lambda: people.has_a_thread(mine[0]), "an effect in failsafe mode")
+        stack.gateway(1).kill()
+
+        async def stopped() -> bool:
+            return {row["acting"] for row in await stack.gateway_shards(0)} == {"no"}
+
+        await stack.until(stopped, "gateway-0 to stop acting")
+        await people.track(mine[1])
+        await asyncio.sleep(_TTL)
+        assert await stopped()
+        assert await stack.gateway_shards(1) == [], "it runs, and has registered nowhere"
+        assert await people.threads(mine[1]) == 0
+        await stack.start_postgres()
+        await stack.until(lambda: _all_act_by(stack, "lease"), "renewed leases")
+        await stack.until(lambda: people.has_a_thread(mine[1]), "what waited to be done")
+        verdict = await _judged(stack, people)
+        counters = await stack.control("GET", "counters")
+        summary = (await stack.control("GET", "interactions"))["summary"]
+        restarts = [stack.gateway(number).restarts for number in range(2)]
+    assert restarts == [0, 1]
+    assert verdict.clean, str(verdict)
+    assert counters["identifies"] == identifies
+    assert summary["failed"] == 0
+    assert summary["answered_twice"] == 0
+
+
+async def _http_pods_are_back(stack: Stack) -> bool:
+    if any(stack.children[name].restarts < 1 for name in ("http-0", "http-1")):
+        return False
+    for _ in range(20):  # the kernel spreads connections over both
+        async with aiohttp.ClientSession() as session, session.get(f"{stack.portal_url}/ready") as answer:
+            if answer.status != 200:
+                return False
+    return True

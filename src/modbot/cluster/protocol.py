@@ -69,11 +69,15 @@ class Shard(Message, frozen=True, kw_only=True):
 
 
 class Table(Message, frozen=True, kw_only=True, tag="table"):
-    """First line of the watch stream: everything."""
+    """First line of the watch stream: everything.
+
+    `stale`: PostgreSQL does not answer, and this is what was known last. It is of use to those who know nothing yet.
+    """
 
     shard_count: int
     pods: list[Pod]
     shards: list[Shard]
+    stale: bool = False
 
 
 class Change(Message, frozen=True, kw_only=True, tag="change"):

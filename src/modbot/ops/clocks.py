@@ -47,8 +47,11 @@ class SteadyClock:
         return datetime.fromtimestamp(moment, UTC)
 
     def _notice(self, difference: float) -> None:
-        if (abs(difference) >= NOTABLE) != self._warned:
-            self._warned = not self._warned
-            _log.warning(
-                "system_clock_differs" if self._warned else "system_clock_agrees", seconds=round(difference, 1)
-            )
+        differs = abs(difference) >= NOTABLE
+        if differs == self._warned:
+            return
+        self._warned = differs
+        if differs:
+            _log.warning("system_clock_differs", seconds=round(difference, 1))
+        else:
+            _log.info("system_clock_agrees")
