@@ -78,6 +78,11 @@ RESTORES: Final = Counter(
 STALE_FILES: Final = Counter(
     "modbot_stale_files_total", "Shard files of an earlier ownership that were deleted.", registry=REGISTRY
 )
+FAILSAFE: Final = Gauge(
+    "modbot_failsafe",
+    "1 while the lease is over and all peers agree that nobody reaches the config service, so this pod goes on.",
+    registry=REGISTRY,
+)
 
 
 def exposition() -> bytes:

@@ -1,7 +1,8 @@
 """The gateway pod: keeps its lease, and serves exactly the shards that the lease grants.
 
 The lease keeper says which shards are ours, in which epoch; `_reconcile` opens what is new, closes what is gone and reopens what came
-back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). When this incarnation has ended, everything is closed and the process
+back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). A shard
+whose last owner may still be acting waits (`cluster/failsafe.py`). When this incarnation has ended, everything is closed and the process
 ends; whoever starts it again gives it a new one.
 """
 
@@ -15,7 +16,6 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ import structlog
 from modbot.cluster import protocol
 from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
+from modbot.cluster.confirming import Confirming, PeerClient
 from modbot.cluster.leases import Hooks, LeaseKeeper, Measurements
 from modbot.cluster.routing import RoutingTable
 from modbot.discord.budgets import Budget
@@ -35,6 +36,7 @@ from modbot.domain.errors import ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
 from modbot.ops import metrics, replicas
+from modbot.ops.clocks import SteadyClock
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
@@ -51,6 +53,7 @@ from modbot.shard.writer import Writer
 
 _log = structlog.get_logger()
 _COMPRESSIONS = {"zstd-stream": Compression.ZSTD, "zlib-stream": Compression.ZLIB, "none": Compression.NONE}
+_FIRST_LOOK = 5.0
 _ALWAYS_WANTED = frozenset({"READY", "RESUMED", "INTERACTION_CREATE"})
 
 
@@ -72,9 +75,16 @@ class GatewayPod:
         self._draining = False
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
+        self._now = SteadyClock()
         config = ConfigClient(settings.config_url, settings.common.internal_token, http)
         self.routing = RoutingTable(config)
         self.lease = LeaseKeeper(config, self.pod_id, self._introduction(), hooks=self._hooks())
+        self._confirming = Confirming(
+            self.lease.failsafe,
+            PeerClient(settings.common.internal_token, http),
+            seconds=self._lease_seconds,
+            tell=_tell,
+        )
         rest = RestClient(
             http=http,
             base_url=settings.discord.api_url,
@@ -85,11 +95,11 @@ class GatewayPod:
         registry = Registry(all_features())
         wanted = frozenset(registry.handlers) | _ALWAYS_WANTED
         tools = Tools(
-            writer=Writer(now=_now),
+            writer=Writer(now=self._now),
             registry=registry,
             rest=rest,
             application_id=settings.discord.application_id,
-            now=_now,
+            now=self._now,
             replicated=replication.store is not None,
         )
         data_dir = Path(settings.data_dir)
@@ -101,7 +111,9 @@ class GatewayPod:
             http=http,
             config=config,
             lease=self.lease,
-            anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
+            anonymity=AnonymityKeys(
+                config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=self._now
+            ),
             internal_token=settings.common.internal_token,
             replication=replication,
             restorer=Restorer(
@@ -127,6 +139,8 @@ class GatewayPod:
                 asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
+            if self.settings.failsafe:
+                tasks.append(asyncio.create_task(self._confirming.run()))
             try:
                 running: list[asyncio.Future[Any]] = [*tasks, self.ended]
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -158,6 +172,13 @@ class GatewayPod:
             _log.warning("leave_not_told", code=error.code, error=str(error))
 
     @property
+    def acting(self) -> str:
+        """Why effects leave this pod now: `lease`, `failsafe`, or `no`."""
+        if not self.lease.valid_for(0):
+            return "no"
+        return "failsafe" if self.lease.failsafe.active else "lease"
+
+    @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
         return self.lease.grant is not None and not self.ended.done() and not self._draining
@@ -172,6 +193,7 @@ class GatewayPod:
             egress=settings.egress,
             owns_volume=True,
             replica_store=None if self._store is None else self._store.name,
+            failsafe=self.settings.failsafe,
         )
 
     def _hooks(self) -> Hooks:
@@ -233,9 +255,20 @@ class GatewayPod:
             gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
             await asyncio.gather(*(self._close(key) for key in gone))
             for key, shard in granted.items():
-                if key not in self.shards:
+                if key not in self.shards and not self._waits(shard):
                     self._open(shard)
             self._heard.set()
+
+    def _waits(self, shard: protocol.Shard) -> bool:
+        """Whether a shard must not be opened yet; if so, it is looked at again when it may be."""
+        seconds = self.lease.failsafe.opens_in(shard)
+        if seconds > 0:
+            _log.warning("contested_shard_waits", shard=shard.shard_id, epoch=shard.epoch, seconds=round(seconds, 1))
+            asyncio.get_running_loop().call_later(seconds, self._changed.set)
+        return seconds > 0
+
+    def _lease_seconds(self) -> float:
+        return _FIRST_LOOK if self.lease.grant is None else self.lease.grant.lease_seconds
 
     def _open(self, shard: protocol.Shard) -> None:
         served = ServedShard(self.surroundings, shard, arrived=self.arrivals.take(shard))
@@ -304,5 +337,5 @@ def _same(shard: protocol.Shard | None, epoch: Epoch) -> bool:
     return shard is not None and shard.epoch == epoch
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _tell(active: bool) -> None:  # noqa: FBT001 - the only argument says it
+    metrics.FAILSAFE.set(int(active))
