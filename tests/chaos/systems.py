@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import signal
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from proxying import Proxy
 
 from chaos.load import Load
 from chaos.oracle import Oracle
@@ -79,6 +81,8 @@ class System:
     history: History
     watcher: Watcher
     chance: random.Random
+    proxies: list[Proxy] = field(default_factory=list)
+    """The way of each gateway pod to the config service."""
     identifies: int = 0
     """How many were counted when the checks looked last."""
     shard_of_channel: dict[str, str] = field(default_factory=dict)
@@ -107,8 +111,6 @@ class System:
         """Send a signal to one of the processes."""
         pid = self.stack.children[name].pid
         if pid is not None:
-            import os
-
             os.kill(pid, number)
 
     async def replace(self, number: int) -> None:
@@ -143,7 +145,13 @@ class System:
 async def running(setup: Setup) -> AsyncIterator[System]:
     """Start everything, let people set modbot up, and begin the load."""
     chance = random.Random(setup.seed)
-    async with Stack.prepare(setup.plan()) as stack:
+    async with contextlib.AsyncExitStack() as exits:
+        prepared = Stack.prepare(setup.plan())
+        proxies = [
+            await exits.enter_async_context(Proxy(prepared.ports.config[0]).serving()) for _ in range(setup.gateways)
+        ]
+        prepared.detours.update({number: proxy.address for number, proxy in enumerate(proxies)})
+        stack = await exits.enter_async_context(prepared)
         history = History(stack.database_url)
         await history.begin()
         await stack.control("POST", "switches", SWITCHES)
@@ -153,7 +161,7 @@ async def running(setup: Setup) -> AsyncIterator[System]:
         await simulated.set_up(stack, people)
         load = Load(stack, people, setup.events, setup.interactions, chance)
         with Watcher(setup.state) as watcher:
-            system = System(setup, stack, people, load, Oracle(stack), history, watcher, chance)
+            system = System(setup, stack, people, load, Oracle(stack), history, watcher, chance, proxies)
             system.shard_of_channel = {guild.general_id: system.shard_of(guild) for guild in people}
             system.identifies = (await stack.control("GET", "counters"))["identifies"]
             await load.start()

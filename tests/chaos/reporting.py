@@ -1,0 +1,98 @@
+"""What runs came to: build/chaos.json and a table of 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from chaos import faults
+from chaos.running import Observation, Run
+
+
+class Row(msgspec.Struct):
+    """All times that one fault struck. `p50`, `p99`: the longest standstill of a shard, in seconds."""
+
+    fault: str
+    what: str
+    runs: int
+    p50: float
+    p99: float
+    target: float | None
+    lost: int
+    doubled: int
+    named: int
+    identifies: int
+    identifies_allowed: int
+    violations: list[str]
+
+
+class Results(msgspec.Struct):
+    """The content of build/chaos.json."""
+
+    seeds: list[int]
+    events: int
+    interactions: int
+    slowest_answer_ms: float
+    rows: list[Row]
+    violations: list[str]
+
+
+def rows(runs: Iterable[Run]) -> list[Row]:
+    """Put the observations of all runs together, by fault."""
+    by_fault: dict[str, list[Observation]] = {}
+    for run in runs:
+        for one in run.observations:
+            by_fault.setdefault(one.fault, []).append(one)
+    return [_row(name, by_fault[name]) for name in faults.ALL if name in by_fault]
+
+
+def percentile(values: Iterable[float], part: float) -> float:
+    """Return the smallest value that at least `part` of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, -int(-len(ordered) * part // 1) - 1)]
+
+
+def write(path: Path, runs: list[Run]) -> None:
+    """Write the results as JSON."""
+    results = Results(
+        seeds=[run.schedule.seed for run in runs],
+        events=sum(run.events for run in runs),
+        interactions=sum(run.interactions for run in runs),
+        slowest_answer_ms=max(run.slowest_answer_ms for run in runs),
+        rows=rows(runs),
+        violations=sorted({each for run in runs for each in run.violations}),
+    )
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+
+
+def table(found: Iterable[Row]) -> str:
+    """Return the table for a terminal."""
+    lines = [f"{'FAULT':<16}{'RUNS':>5}{'P50 s':>8}{'P99 s':>8}{'TARGET':>8}{'LOST':>6}{'TWICE':>6}{'IDENT':>6}{'BROKEN':>8}"]
+    for row in found:
+        target = "-" if row.target is None else f"{row.target:.1f}"
+        lines.append(
+            f"{row.fault:<16}{row.runs:>5}{row.p50:>8.2f}{row.p99:>8.2f}{target:>8}"
+            f"{row.lost:>6}{row.doubled:>6}{row.identifies:>6}{len(row.violations):>8}"
+        )
+    return "\n".join(lines)
+
+
+def _row(name: str, seen: list[Observation]) -> Row:
+    fault = faults.ALL[name]
+    times = [one.standstill for one in seen]
+    return Row(
+        fault=name,
+        what=fault.what,
+        runs=len(seen),
+        p50=round(percentile(times, 0.5), 3),
+        p99=round(percentile(times, 0.99), 3),
+        target=fault.target,
+        lost=sum(one.lost for one in seen),
+        doubled=sum(one.doubled for one in seen),
+        named=sum(one.named for one in seen),
+        identifies=sum(one.identifies for one in seen),
+        identifies_allowed=sum(one.identifies for one in seen if one.identifies_allowed),
+        violations=sorted({each for one in seen for each in one.violations}),
+    )
