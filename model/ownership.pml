@@ -20,6 +20,7 @@
  *   SEQ_AT_RECEIPT               the seq is stored when the event arrives
  *   ACK_OF_COMMITTED             heartbeats acknowledge what is committed, not what the replica has
  *   ACK_WITHOUT_GATE             heartbeats acknowledge although the lease may be over
+ *   RESTORED_IN_PLACE            a restored file takes its name before it has its epoch
  *   SERVED_BEFORE_A_SNAPSHOT     a shard counts as served before its first snapshot is in the replica
  *   RESUMES_WITHOUT_CANCELLING   the source serves again after "finish" without asking PostgreSQL
  *   NEVER_CANCELS                the source waits for ever
@@ -162,7 +163,10 @@ end:
             if
             :: newest.epoch == 0 -> assert(I8_start_empty)
             :: newest.epoch > mine[p]             /* this grant is old: refused, it will hear of it */
-            :: else -> copy(newest, staged[p]); phase[p] = RESTORED
+            :: else -> copy(newest, staged[p]); phase[p] = RESTORED;
+#ifdef RESTORED_IN_PLACE
+                copy(newest, file[p])
+#endif
             fi
         fi }
 
