@@ -148,7 +148,8 @@ end:
 
     /* ---- opening ---- */
 
-    :: atomic { up[p] && phase[p] == OPENING ->
+    /* A newer path than the grant, and no file of its own: this grant is old. It waits until it hears of that. */
+    :: atomic { up[p] && phase[p] == OPENING && (file[p].epoch >= mine_since[p] || newest.epoch <= mine[p]) ->
         if
 #ifdef LOCAL_WITHOUT_SINCE
         :: file[p].epoch != 0 ->
@@ -162,7 +163,6 @@ end:
             discard(p);
             if
             :: newest.epoch == 0 -> assert(I8_start_empty)
-            :: newest.epoch > mine[p]             /* this grant is old: refused, it will hear of it */
             :: else -> copy(newest, staged[p]); phase[p] = RESTORED;
 #ifdef RESTORED_IN_PLACE
                 copy(newest, file[p])
