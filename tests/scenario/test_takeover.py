@@ -54,7 +54,9 @@ async def _begin(stack: Stack, *, count: int, rate: float) -> None:
     """Start traffic on a Discord that forgets what heartbeats acknowledge, once a second."""
     switches = {"buffer_events": 20_000, "buffer_seconds": 90, "trim_on_heartbeat": True, "heartbeat_interval": 1.0}
     await stack.control("POST", "switches", switches)
-    await stack.control("POST", "faults/sockets", {"action": "reconnect"})  # the interval is told at the beginning of a connection
+    await stack.control(
+        "POST", "faults/sockets", {"action": "reconnect"}
+    )  # the interval is told at the beginning of a connection
     await stack.control("POST", "traffic", {"count": count, "rate": rate, "seed": 11, "mix": _MIX})
 
 
