@@ -33,7 +33,7 @@ def owned(epoch: int, since: int, *, move: int = 0) -> Ownership:
         (facts(9), owned(8, 5), True),
     ],
 )
-def test_a_file_counts_within_one_unbroken_ownership(file: FileFacts, grant: Ownership, counts: bool) -> None:
+def test_a_file_counts_within_one_unbroken_ownership(file: FileFacts, grant: Ownership, *, counts: bool) -> None:
     assert (why_not_ours(file, grant) == "") is counts
 
 
@@ -50,7 +50,7 @@ def test_a_file_counts_within_one_unbroken_ownership(file: FileFacts, grant: Own
         (FileFacts(SHARD, Epoch(5), MoveId(0), None), 5, True),
     ],
 )
-def test_a_restored_file_is_what_its_path_says(file: FileFacts, path: int, sound: bool) -> None:
+def test_a_restored_file_is_what_its_path_says(file: FileFacts, path: int, *, sound: bool) -> None:
     assert (why_not_sound(file, owned(8, 8), path_epoch=Epoch(path)) == "") is sound
 
 

@@ -122,7 +122,7 @@ class Follower:
                 self.marks.give_back()
                 self._failed(error)
                 self._wanted.set()
-            except ReplicationError:
+            except BaseException:
                 self.marks.give_back()
                 raise
             else:
