@@ -210,7 +210,9 @@ class Stack:
         """Stop everything: what asks first, what is asked last."""
         for names in (("http",), ("gateway",), ("litestream",), ("config",), ("discord",)):
             stopping = [child for name, child in self.children.items() if name.startswith(names)]
-            await asyncio.gather(*(child.stop() for child in stopping))
+            # All gateway pods stop now, so none must look for a peer to hand its shards to.
+            asking = signal.SIGINT if "gateway" in names else signal.SIGTERM
+            await asyncio.gather(*(child.stop(asking=asking) for child in stopping))
         self.children.clear()
         (self.plan.state / ENVIRONMENT).unlink(missing_ok=True)
         if self._postgres_pid is not None:

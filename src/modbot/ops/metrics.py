@@ -36,6 +36,26 @@ LOCAL_ANONYMITY_KEYS: Final = Counter(
 GAPS: Final = Counter(
     "modbot_gaps_total", "Sessions that could not be resumed.", ["shard", "reason"], registry=REGISTRY
 )
+HANDOFF_PAUSE: Final = Histogram(
+    "modbot_handoff_pause_seconds",
+    "Time from the source's last event to the first event at the target of a handoff.",
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30),
+    registry=REGISTRY,
+)
+HANDOFFS: Final = Counter("modbot_handoffs_total", "Handoffs to this pod, by outcome.", ["outcome"], registry=REGISTRY)
+GAP_RECOVERED: Final = Counter(
+    "modbot_gap_recovered_total",
+    "Messages, audit log entries and changes of bans that were read back.",
+    ["kind"],
+    registry=REGISTRY,
+)
+GAP_UNREADABLE: Final = Counter(
+    "modbot_gap_unreadable_total",
+    "Channels, audit logs and ban lists that a repair could not read.",
+    ["kind"],
+    registry=REGISTRY,
+)
+GAP_GUILDS: Final = Gauge("modbot_gap_guilds", "Guilds whose gaps are not repaired yet.", ["shard"], registry=REGISTRY)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )

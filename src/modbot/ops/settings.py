@@ -219,6 +219,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     capacity: Annotated[int, Env("MODBOT_CAPACITY", "The most shards this pod accepts.")] = 64
+    drain_limit: Annotated[
+        float,
+        Env(
+            "MODBOT_DRAIN_LIMIT",
+            "How long a pod that got SIGTERM hands its shards to its peers before it stops and keeps the rest. Kubernetes' grace period must be longer.",
+            "seconds",
+        ),
+    ] = 40.0
     egress: Annotated[
         str,
         Env(

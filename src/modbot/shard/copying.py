@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ _SQL = statements.load("modbot.shard", "copying.sql")
 _HEADER = 32
 _FRAME_HEADER = 24
 _DATABASE, _LOG = 0, 1
+_INCOMING = "incoming"
 
 
 class DamagedCopyError(ModbotError):
@@ -108,10 +110,10 @@ class Copy:
     """The copy at the target, in a folder of its own until it is complete. A kill at any line leaves nothing that counts."""
 
     def __init__(self, folder: Path, shard_id: ShardId) -> None:
-        self._folder = folder / "incoming"
+        self._folder = folder / _INCOMING
         self._path = database.path_of(self._folder, shard_id)
         self._log = database.log_of(self._path)
-        self._final = database.path_of(folder, shard_id)
+        self.place = database.path_of(folder, shard_id)
         self.log_header = b""
         self.log_size = 0
 
@@ -157,12 +159,12 @@ class Copy:
             migrations.check(connection, series)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(_SQL["mark_arrived"], (move_id,))
-        database.discard(self._final)
+        database.discard(self.place)
         database.index_of(self._path).unlink(missing_ok=True)
         # The log first: without it the database file would be an older state.
-        self._log.rename(database.log_of(self._final))
-        self._path.rename(self._final)
-        _sync([self._final.parent])
+        self._log.rename(database.log_of(self.place))
+        self._path.rename(self.place)
+        _sync([self.place.parent])
 
     def discard(self) -> None:
         """Forget the copy."""
@@ -188,6 +190,11 @@ class Copy:
         )
         if row != wanted:
             raise DamagedCopyError(f"The copy of {expected.shard_id} holds {row}, its source has {wanted}.")
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Clear what handoffs of an earlier life of this pod have left."""
+    shutil.rmtree(folder / _INCOMING, ignore_errors=True)
 
 
 def _check(connection: apsw.Connection) -> None:

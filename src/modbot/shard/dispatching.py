@@ -18,7 +18,8 @@ owner) resumes at the old number and gets the batch again. Three things keep the
 3. A handler that fails must not hold the number back for ever nor let its dispatch vanish: the batch is undone and run once more,
    carefully, with a savepoint around every handler, and what fails then is kept as a dead letter in the same transaction (I9).
 
-Dispatches that no feature wants are dropped before they get here; their numbers count all the same.
+Dispatches that no feature wants are dropped before they get here; their numbers count all the same. What a gap repair has applied
+already is passed over (`marks`).
 
 Shown by a model of the rule and by the scenario tests: with these three, no event is lost or doubled (I3); without the first, every
 run of the model loses or doubles some.
@@ -30,13 +31,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from modbot.discord.frames import Dispatch, Unreadable
 from modbot.discord.intake import Batch, Hole, Item, SessionLost, SessionStarted
 from modbot.discord.interactions import Interaction
+from modbot.discord.objects import Object
 from modbot.domain.ids import GuildId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import dead_letters, interactions, snapshot
+from modbot.shard import dead_letters, gaps, interactions, marks, snapshot
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
@@ -53,6 +57,8 @@ class Applied:
     offset: Offset | None
     dispatches: int
     dead_letters: int
+    repairing: bool = False
+    """Whether guilds of the shard are, or were just now, under repair."""
 
 
 def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
@@ -70,46 +76,58 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Appl
     session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
     handlers = registry.handlers
+    tracker = marks.Tracker(tx)
 
     def answer(part: Transaction, interaction: Interaction) -> None:
         interactions.apply_from_gateway(part, interaction, registry)
 
-    for item in batch.items:
+    done = 0  # items whose marks are stored
+    for number, item in enumerate(batch.items):
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
+            if tracker.repairing and not tracker.admits(tx, item):
+                continue
             if isinstance(item.data, Interaction):
                 dead += run(tx, item, "interactions.apply", answer)
             for name, handler in handlers.get(item.name, ()):
                 dead += run(tx, item, name, handler)
         else:
+            tracker.flush(tx, batch.items[done:number])
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
+            tracker, done = marks.Tracker(tx), number + 1
+    tracker.flush(tx, batch.items[done:])
     _store_offset(tx, batch.offset)
-    return Applied(batch.offset, dispatches, dead)
+    return Applied(batch.offset, dispatches, dead, tracker.repairing)
+
+
+def apply_recovered(tx: Transaction, name: str, data: Object, registry: Registry) -> int:
+    """Let the handlers take an event of the current guild that was read back; returns how many dead letters that made."""
+    item = Dispatch(0, name, data, msgspec.Raw(b""))
+    return sum(_run_carefully(tx, item, each, handler) for each, handler in registry.handlers.get(name, ()))
 
 
 def _store_offset(tx: Transaction, offset: Offset | None) -> None:
     if offset is None:
         tx.execute(_SQL["forget_session"])
     else:
-        tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq))
+        tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq, tx.now_ms))
 
 
 def _follow_session(tx: Transaction, item: Item, session: str) -> int:
     """Follow what is no dispatch; returns how many dead letters that made."""
     tx.guild_id, tx.cause = GuildId(0), session
     match item:
-        case SessionStarted(ready=ready):
+        case SessionStarted(offset=offset, ready=ready):
             tx.execute(_SQL["store_bot"], (ready.user.id,))
             snapshot.mark_absent(tx, (guild.id for guild in ready.guilds))
-            tx.execute(_SQL["close_gaps"], (tx.now_ms,))
-        case SessionLost(reason=reason, last=last):
-            tx.execute(_SQL["open_gap"], (last.session_id, last.seq, reason, tx.now_ms))
-        case Hole(after=after, before=before):
-            reason = f"dispatches {after + 1} to {before - 1} never came"
-            tx.execute(_SQL["record_hole"], (session, after, reason, tx.now_ms))
+            gaps.follow_again(tx, offset)
+        case SessionLost():
+            gaps.lose_session(tx, item)
+        case Hole():
+            gaps.record_hole(tx, session, item)
         case Unreadable(seq=seq, name=name, reason=reason):
             tx.execute(_SQL["insert_dead_letter"], (0, f"{session}/{seq}", f"decode {name}", reason, None, tx.now_ms))
             return 1

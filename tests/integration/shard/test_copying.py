@@ -101,19 +101,18 @@ def test_the_copy_is_the_file(source: Path, tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     copy = Copy(tmp_path / "target", _SHARD)
     copy.begin()
-    with Owner(source, chance, checkpoints=seed % 3 != 0) as owner:
-        with closing(CopySource(source)) as pinned:
-            offsets = list(range(0, pinned.size, _CHUNK))
-            chance.shuffle(offsets)
-            for offset in offsets:
-                copy.write(offset, pinned.read(offset, _CHUNK))
-                if chance.random() < 0.2:
-                    _catch_up(pinned, copy)
-            _catch_up(pinned, copy)
-            copy.check()
-            owner.stop()
-            _catch_up(pinned, copy)
-            copy.adopt(owner.expected, move_id=MoveId(9), series=_SERIES)
+    with Owner(source, chance, checkpoints=seed % 3 != 0) as owner, closing(CopySource(source)) as pinned:
+        offsets = list(range(0, pinned.size, _CHUNK))
+        chance.shuffle(offsets)
+        for offset in offsets:
+            copy.write(offset, pinned.read(offset, _CHUNK))
+            if chance.random() < 0.2:
+                _catch_up(pinned, copy)
+        _catch_up(pinned, copy)
+        copy.check()
+        owner.stop()
+        _catch_up(pinned, copy)
+        copy.adopt(owner.expected, move_id=MoveId(9), series=_SERIES)
     target = database.path_of(tmp_path / "target", _SHARD)
     assert _content(target) == _content(source)
     with closing(database.connect(target)) as connection:

@@ -310,6 +310,10 @@ SELECT shard_id, owner, incarnation, epoch, replica_store, move_id FROM shards W
 SELECT pod_id, incarnation, replica_store, capacity FROM pods
 WHERE pod_id = $1 AND state = 'live' AND lease_until > clock_timestamp() AND NOT draining FOR SHARE
 
+-- name: hold_pod
+-- Lock a pod's row against ending while it is made an owner.
+SELECT pod_id FROM pods WHERE pod_id = $1 FOR SHARE
+
 -- name: count_carried
 -- How many shards a pod has or is being handed.
 SELECT count(*) FROM shards WHERE owner = $1 OR target = $1

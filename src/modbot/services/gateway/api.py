@@ -7,6 +7,7 @@ owner's address when it is known (I2, third door).
 
 from __future__ import annotations
 
+import dataclasses
 import hmac
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -29,6 +30,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
+from modbot.services.gateway import handoff_api
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -39,6 +41,7 @@ _PROBLEM = b"application/problem+json"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -52,7 +55,8 @@ class Api:
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
-                Route("/shards", self._shards),
+                Route("/shards", self._guarded(self._shards)),
+                *handoff_api.routes(self._served_of, self._guarded),
             ]
         )
 
@@ -118,28 +122,48 @@ class Api:
 
     async def _ready(self, _request: Request) -> Response:
         ready = self._pod.ready
-        return Response("ready\n" if ready else "no lease yet\n", 200 if ready else 503, media_type="text/plain")
+        return Response(
+            "ready\n" if ready else "no lease yet, or draining\n", 200 if ready else 503, media_type="text/plain"
+        )
 
     async def _metrics(self, _request: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-    async def _shards(self, request: Request) -> Response:
-        try:
-            self._authorize(request.headers.get("authorization", "").encode())
-        except UnauthorizedError as error:
-            return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
-        rows = [_row(served) for served in self._pod.shards.values()]
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Ask for the internal token, and turn our errors into problems."""
+
+        async def guarded(request: Request) -> Response:
+            try:
+                self._authorize(request.headers.get("authorization", "").encode())
+                return await endpoint(request)
+            except ModbotError as error:
+                return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
+
+        return guarded
+
+    def _served_of(self, request: Request) -> ServedShard:
+        epoch = request.headers.get("x-modbot-epoch", "").encode()
+        return self._served(ShardId(request.path_params["shard_id"]), epoch)
+
+    async def _shards(self, _request: Request) -> Response:
+        rows = [await _row(served) for served in list(self._pod.shards.values())]
         return Response(msgspec.json.encode(rows), media_type="application/json")
 
 
-def _row(served: ServedShard) -> dict[str, Any]:
+async def _row(served: ServedShard) -> dict[str, Any]:
     engine = served.engine
+    try:
+        gaps = None if engine is None else [dataclasses.asdict(gap) for gap in await engine.list_gaps()]
+    except Exception:  # noqa: BLE001 - the shard is being closed, or its file has a problem: the row says which
+        _log.warning("gaps_not_read", shard=served.shard_id, exc_info=True)
+        gaps = None
     return {
         "shard_id": served.shard_id,
         "epoch": served.epoch,
         "open": engine is not None,
         "seq": engine.offset.seq if engine is not None and engine.offset is not None else None,
         "problem": served.problem,
+        "gaps": gaps,
     }
 
 

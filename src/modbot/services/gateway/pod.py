@@ -1,7 +1,7 @@
 """The gateway pod: keeps its lease, and serves exactly the shards that the lease grants.
 
 The lease keeper says which shards are ours, in which epoch; `_reconcile` opens what is new, closes what is gone and reopens what came
-back under a newer epoch. Nothing else opens or closes a shard. When this incarnation has ended, everything is closed and the process
+back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). When this incarnation has ended, everything is closed and the process
 ends; whoever starts it again gives it a new one.
 """
 
@@ -37,6 +37,7 @@ from modbot.features import all_features
 from modbot.ops import metrics, replicas
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
+from modbot.services.gateway.arrivals import Arrivals
 from modbot.services.gateway.discarding import Discarder
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
@@ -45,7 +46,7 @@ from modbot.services.gateway.restores import Restorer
 from modbot.services.gateway.retaining import Retention
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import database, restoring
+from modbot.shard import copying, database, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
@@ -67,7 +68,10 @@ class GatewayPod:
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
+        self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._draining = False
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
         config = ConfigClient(settings.config_url, settings.common.internal_token, http)
@@ -108,6 +112,7 @@ class GatewayPod:
             config=config,
             lease=self.lease,
             anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
+            internal_token=settings.common.internal_token,
             replication=replication,
             restorer=Restorer(
                 data_dir, replication.store, program=settings.replicas.program, settled=replication.settled
@@ -119,6 +124,7 @@ class GatewayPod:
             wanted=wanted,
             intents=intents_for(wanted, message_content=settings.discord.message_content),
         )
+        self.arrivals = Arrivals(self.surroundings, self.routing)
 
     async def run(self) -> None:
         """Serve until cancelled or until this incarnation has ended."""
@@ -141,6 +147,21 @@ class GatewayPod:
             finally:
                 await self._stop(tasks)
 
+    async def drain(self, limit: float) -> None:
+        """Ask for the shards to be handed to peers; returns when none is left, no peer can take them, or after `limit` seconds."""
+        self._draining = True
+        self.lease.renew_soon()
+        _log.info("draining", shards=len(self.shards), limit=limit)
+        try:
+            async with asyncio.timeout(limit):
+                while self.shards and self._has_peers():
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            _log.warning("drain_unfinished", shards=sorted(self.shards))
+        else:
+            _log.info("drained", kept=sorted(self.shards))
+
     async def leave(self) -> None:
         """Say goodbye; the shards wait for this pod, whose volume has their files."""
         try:
@@ -151,7 +172,7 @@ class GatewayPod:
     @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
-        return self.lease.grant is not None and not self.ended.done()
+        return self.lease.grant is not None and not self.ended.done() and not self._draining
 
     def _introduction(self) -> protocol.RegisterRequest:
         settings = self.settings
@@ -176,6 +197,7 @@ class GatewayPod:
         }:
             _log.info("assigned guilds", shards=sorted(granted), count=len(granted))
         self._granted = granted
+        self._incoming = grant.incoming
         self._changed.set()
 
     def _on_lost(self) -> None:
@@ -201,11 +223,18 @@ class GatewayPod:
         elapsed, self._measured_at = max(0.001, now - self._measured_at), now
         loads = [load for served in self.shards.values() if (load := served.measure()) is not None]
         demand = self._budget.take_demand() / elapsed
-        return Measurements(tuple(loads), demand, self._budget.take_invalid())
+        return Measurements(tuple(loads), demand, self._budget.take_invalid(), self._draining)
+
+    def _has_peers(self) -> bool:
+        return any(
+            pod.pod_id != self.pod_id and pod.state is protocol.PodState.LIVE and not pod.draining
+            for pod in self.routing.pods()
+        )
 
     def _listen(self, line: protocol.WatchLine) -> None:
         self.lease.notice(line)
         self._discarder.notice(line)
+        self._heard.set()
         if isinstance(line, protocol.InboxNotice):
             served = self.shards.get(line.shard_id)
             if served is not None and served.inbox is not None:
@@ -216,14 +245,16 @@ class GatewayPod:
             await self._changed.wait()
             self._changed.clear()
             granted = dict(self._granted)
+            self.arrivals.follow(self._incoming)
             gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
             await asyncio.gather(*(self._close(key) for key in gone))
             for key, shard in granted.items():
                 if key not in self.shards:
                     self._open(shard)
+            self._heard.set()
 
     def _open(self, shard: protocol.Shard) -> None:
-        served = ServedShard(self.surroundings, shard)
+        served = ServedShard(self.surroundings, shard, arrived=self.arrivals.take(shard))
         self.shards[shard.shard_id] = served
         self._tasks[shard.shard_id] = asyncio.create_task(served.run())
 
@@ -231,12 +262,13 @@ class GatewayPod:
         task = self._tasks.pop(shard_id)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        del self.shards[shard_id]
+        await self.shards.pop(shard_id).handoff.close()
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
+        await self.arrivals.close()
         await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
         for task in tasks[:2]:
             task.cancel()
@@ -260,6 +292,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
     data_dir = Path(settings.data_dir)
     with _volume_lock(data_dir):
         restoring.forget_workplaces(data_dir)
+        copying.forget_unfinished(data_dir)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         socket = Path(settings.replicas.socket) if settings.replicas.socket else data_dir / "litestream.sock"
         async with aiohttp.ClientSession(connector=connector) as http, Sidecar(socket) as sidecar:

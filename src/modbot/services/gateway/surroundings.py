@@ -32,6 +32,7 @@ class Surroundings:
     lease: LeaseKeeper
     permits: Permits
     anonymity: AnonymityKeys
+    internal_token: Secret
     replication: Replication
     restorer: Restorer
     gateway_url: str
