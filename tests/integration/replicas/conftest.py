@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -73,6 +73,12 @@ def store(request: pytest.FixtureRequest) -> ReplicaStore:
         return request.getfixturevalue("folder_store")
     port = request.getfixturevalue("moto_port" if request.param == "moto" else "seaweed_port")
     return s3_store(port, request.node.name)
+
+
+@pytest.fixture
+def locate() -> Callable[[int, str], ReplicaStore]:
+    """Give a function from a port and a name to a store."""
+    return s3_store
 
 
 def s3_store(port: int, name: str) -> ReplicaStore:

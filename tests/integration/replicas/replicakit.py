@@ -80,6 +80,11 @@ async def sidecar(folder: Path, keys: Keys = NO_KEYS) -> AsyncIterator[tuple[Sid
         await process.kill()
 
 
+def new(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
 async def until_up(control: Sidecar) -> None:
     async def answers() -> bool:
         with contextlib.suppress(litestream.SidecarAwayError):
