@@ -85,8 +85,8 @@ def _settings() -> str:
             "`0`. Secrets never print, and the two that modbot's own parts share must have 16 characters or more."
         ),
         (
-            "`modbot status` reads `MODBOT_CONFIG_URL` and `MODBOT_INTERNAL_TOKEN`; without them it looks for the system that\n"
-            "`modbot dev` runs in this folder."
+            "`modbot status` and `modbot guild` read `MODBOT_CONFIG_URL` and `MODBOT_INTERNAL_TOKEN`; without them they look for the\n"
+            "system that `modbot dev` runs in this folder."
         ),
     ]
     for group in settings.GROUPS:
@@ -259,16 +259,27 @@ def _subclasses(kind: type[ModbotError]) -> Iterator[type[ModbotError]]:
 
 def _cli() -> str:
     parts = ["# Command line", "Data goes to stdout, talk to stderr. `modbot <verb> --help` shows the same."]
-    for name, command in sorted(command_line.commands.items()):
-        parts += [f"## `modbot {name}`", command.help or ""]
+    for name, command in _verbs(command_line, ""):
+        arguments = "".join(
+            f" {(each.name or '').upper()}" for each in command.params if isinstance(each, click.Argument)
+        )
+        parts += [f"## `modbot {name}{arguments}`", command.help or ""]
         rows = [_option(each) for each in command.params if isinstance(each, click.Option)]
         if rows:
             parts.append(_table(("option", "default", "does"), rows))
     return "\n\n".join(parts)
 
 
+def _verbs(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from _verbs(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
+
+
 def _option(option: click.Option) -> tuple[str, str, str]:
-    default = "off" if option.is_flag else f"`{option.default}`"
+    default = "off" if option.is_flag else "required" if option.required else f"`{option.default}`"
     return f"`{option.opts[-1]}`", default, option.help or ""
 
 

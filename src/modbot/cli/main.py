@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
+from modbot.cli import STATE, guild_archives
 from modbot.domain.errors import ModbotError
-
-STATE = Path(".modbot/dev")
 
 
 class _Group(click.Group):
@@ -88,3 +87,6 @@ def status(*, watch: bool, as_json: bool) -> None:
     from modbot.cli import showing  # noqa: PLC0415 - keeps the start of the services light
 
     sys.exit(showing.run(watch=watch, as_json=as_json, state=STATE))
+
+
+main.add_command(guild_archives.guild)

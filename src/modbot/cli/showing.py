@@ -42,7 +42,7 @@ class Row:
 
 def run(*, watch: bool, as_json: bool, state: Path) -> int:
     """Print the status once, or again and again until Ctrl-C."""
-    url, token = _find(state)
+    url, token = find_config(state)
     try:
         return asyncio.run(_run(url, token, watch=watch, as_json=as_json))
     except KeyboardInterrupt:
@@ -144,7 +144,7 @@ def _range(epochs: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}-{high}"
 
 
-def _find(state: Path) -> tuple[str, Secret]:
+def find_config(state: Path) -> tuple[str, Secret]:
     """Return the config service of the environment, or else of the system that `modbot dev` runs here."""
     if "MODBOT_CONFIG_URL" in os.environ:
         token = os.environ.get("MODBOT_INTERNAL_TOKEN")

@@ -10,7 +10,8 @@ interactions, and closes it when the shard goes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -93,6 +94,7 @@ class Engine:
         self._file = file
         self._offset = offset
         self._timers_changed = asyncio.Event()
+        self._holding = asyncio.Lock()
         self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.runner = Runner(
             registry=tools.registry,
@@ -137,6 +139,11 @@ class Engine:
         return self._file.epoch
 
     @property
+    def tools(self) -> Tools:
+        """Return what this engine shares with the others of the pod."""
+        return self._tools
+
+    @property
     def offset(self) -> Offset | None:
         """Return the committed offset, or None when there is no session to resume."""
         return self._offset
@@ -170,6 +177,20 @@ class Engine:
         except (*FILE_ERRORS, StaleEpochError) as error:
             self._break(error)
             raise
+
+    @contextlib.asynccontextmanager
+    async def without_effects(self, guild_id: GuildId) -> AsyncIterator[None]:
+        """Stop the effects of a guild while the block runs; then carry out what its rows ask for."""
+
+        def pending(tx: Transaction) -> list[PendingEffect]:
+            return [PendingEffect(*row) for row in tx.all(_SQL["pending_of_guild"], (guild_id,))]
+
+        async with self._holding:
+            await self.runner.hold(guild_id)
+            try:
+                yield
+            finally:
+                await self.runner.release(guild_id, lambda: self.commit(pending))
 
     async def counts(self) -> Counts:
         """Count what the file holds."""

@@ -8,7 +8,7 @@ add-a-feature.md` builds one from top to bottom.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_type_hints
@@ -174,6 +174,8 @@ class Feature:
     name: str
     package: str = ""
     """The package whose `migrations` folder belongs to the feature; empty when it has no tables of its own."""
+    withheld: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns by table that an archive for people leaves empty: what is secret, or kept for a short time only. They must allow NULL."""
     events: list[tuple[str, EventHandler]] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)

@@ -29,6 +29,8 @@ from modbot.shard.transaction import Transaction
 _SQL = statements.load("modbot.shard", "marks.sql")
 AUDIT_LOG = 0
 """The place of audit entries."""
+TABLES = frozenset({"marks", "bans", "ban_lists"})
+"""What a shard has heard of a guild, by which a repair goes."""
 _DELETIONS = frozenset({"MESSAGE_DELETE", "MESSAGE_DELETE_BULK"})
 _MOVE = _SQL["move_mark"]
 _BANS = {"GUILD_BAN_ADD": ("ban", "unban"), "GUILD_BAN_REMOVE": ("unban", "ban")}

@@ -43,6 +43,11 @@ ON CONFLICT (guild_id, key) DO NOTHING RETURNING effect_id
 -- What a new owner finds to do, in order.
 SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects WHERE state = 'pending' ORDER BY effect_id
 
+-- name: pending_of_guild
+-- What there is to do for one guild, in order.
+SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects
+WHERE guild_id = ? AND state = 'pending' ORDER BY effect_id
+
 -- name: finish_effect
 -- Done or failed, once.
 UPDATE effects SET state = ?, error = ?, finished_at = ?, reply_token = NULL WHERE effect_id = ? AND state = 'pending'

@@ -14,12 +14,14 @@ from modbot.shard.migrations import Series, read_series
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
+# Of the engine's own tables: tokens of interactions are secrets, and message text is kept for an hour at most.
+_WITHHELD = {"effects": ("reply_token",), "dead_letters": ("payload",)}
 
 
 class Registry:
     """The declarations of all features."""
 
-    __slots__ = ("commands", "components", "effects", "handlers", "series", "timers")
+    __slots__ = ("commands", "components", "effects", "handlers", "series", "timers", "withheld")
 
     def __init__(self, features: Iterable[Feature]) -> None:
         self.handlers: dict[str, tuple[tuple[str, EventHandler], ...]] = {}
@@ -28,6 +30,7 @@ class Registry:
         self.timers: dict[str, TimerKind[Any]] = {}
         self.effects: dict[str, EffectKind[Any]] = {}
         self.series: list[Series] = [read_series("engine", "modbot.shard")]
+        self.withheld: dict[str, tuple[str, ...]] = dict(_WITHHELD)
         for feature in features:
             self._add(feature)
 
@@ -36,8 +39,15 @@ class Registry:
         """Return the buttons that stand at the top of every user thread."""
         return [component for component in self.components.values() if component.control is not None]
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """Return the version of every component, as the code has it."""
+        return {series.component: len(series.scripts) for series in self.series}
+
     def _add(self, feature: Feature) -> None:
         self.series.append(feature.migrations())
+        for table, columns in feature.withheld.items():
+            _put(self.withheld, table, columns)
         for event, handler in feature.events:
             named = (f"{feature.name}.{handler.__name__}", handler)
             self.handlers[event] = (*self.handlers.get(event, ()), named)

@@ -8,6 +8,7 @@ loses its lease the REST client refuses (I2); the effect then waits without usin
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -20,6 +21,7 @@ import structlog
 from modbot.discord.rest import RestClient
 from modbot.discord.rest_errors import FencedError, RateLimitedError
 from modbot.domain.errors import ModbotError, StaleEpochError
+from modbot.domain.ids import GuildId
 from modbot.ops import metrics, statements
 from modbot.shard.effects import Journal, Run
 from modbot.shard.registry import Registry
@@ -60,7 +62,8 @@ class Runner:
         self._on_failed = on_failed
         self._on_broken = on_broken
         self._lanes: dict[str, deque[PendingEffect]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._held: dict[GuildId, list[PendingEffect]] = {}
         self._places = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,6 +78,9 @@ class Runner:
         if self._closed:
             return
         for effect in effects:
+            if effect.guild_id in self._held:
+                self._held[effect.guild_id].append(effect)
+                continue
             lane = f"{effect.guild_id}/{effect.lane}"
             waiting = self._lanes.get(lane)
             if waiting is not None:
@@ -82,13 +88,30 @@ class Runner:
                 continue
             self._lanes[lane] = deque([effect])
             self._idle.clear()
-            task = asyncio.create_task(self._run_lane(lane))
-            self._tasks.add(task)
-            task.add_done_callback(self._notice_end)
+            task = self._tasks[lane] = asyncio.create_task(self._run_lane(lane))
+            task.add_done_callback(functools.partial(self._notice_end, lane))
 
-    def _notice_end(self, task: asyncio.Task[None]) -> None:
+    async def hold(self, guild_id: GuildId) -> None:
+        """Stop the effects of a guild and start none until `release`; what was under way is open, as after a crash (I5)."""
+        self._held.setdefault(guild_id, [])
+        tasks = [task for lane, task in self._tasks.items() if lane.startswith(f"{guild_id}/")]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def release(self, guild_id: GuildId, read: Callable[[], Awaitable[list[PendingEffect]]]) -> None:
+        """Take up the effects of a held guild again: those that `read` finds in their rows, and those that come meanwhile."""
+        arrived = self._held[guild_id] = []
+        found = await read()
+        del self._held[guild_id]
+        self.add(list({effect.effect_id: effect for effect in (*found, *arrived)}.values()))
+
+    def _notice_end(self, lane: str, task: asyncio.Task[None]) -> None:
         """A lane that ends with a defect would hold up its later effects for ever: the engine is opened again instead."""
-        self._tasks.discard(task)
+        if self._tasks.get(lane) is task:  # otherwise the lane has begun anew meanwhile
+            del self._tasks[lane]
+            self._lanes.pop(lane, None)
+            self._note_idle()
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             self._on_broken(error)
@@ -112,9 +135,10 @@ class Runner:
     async def close(self) -> None:
         """Stop; what is pending stays in its rows."""
         self._closed = True
-        for task in list(self._tasks):
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run_lane(self, lane: str) -> None:
         waiting = self._lanes[lane]
@@ -127,6 +151,9 @@ class Runner:
                 _log.warning("effect_left_pending", effect=waiting[0].name, exc_info=True)  # the engine is broken
             waiting.popleft()
         del self._lanes[lane]
+        self._note_idle()
+
+    def _note_idle(self) -> None:
         if not self._lanes:
             self._idle.set()
 

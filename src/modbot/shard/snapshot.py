@@ -23,6 +23,8 @@ from modbot.shard.transaction import Transaction
 _SQL = statements.load("modbot.shard", "snapshot.sql")
 feature = Feature("snapshot")
 _UNKNOWN_OWNER = UserId(0)
+TABLES = frozenset({"guilds", "roles", "channels"})
+"""What Discord says of a guild. Where it is known already, an imported archive does not replace it by what Discord said once."""
 
 
 @feature.on("GUILD_CREATE")

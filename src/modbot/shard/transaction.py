@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import apsw
@@ -61,7 +62,7 @@ class Transaction:
     `cause`, never from chance (I3, I5).
     """
 
-    __slots__ = ("_connection", "cause", "effects", "epoch", "guild_id", "next_timer", "now", "now_ms")
+    __slots__ = ("_connection", "attached", "cause", "effects", "epoch", "guild_id", "next_timer", "now", "now_ms")
 
     def __init__(self, connection: apsw.Connection, *, now: datetime, epoch: Epoch) -> None:
         self._connection = connection
@@ -72,6 +73,12 @@ class Transaction:
         self.cause = ""
         self.effects: list[PendingEffect] = []
         self.next_timer: int | None = None
+        self.attached: list[str] = []
+
+    def attach(self, path: Path, schema: str) -> None:
+        """Make another file readable as `schema` until the end of the transaction."""
+        self._connection.execute("ATTACH ? AS " + schema, (str(path),))
+        self.attached.append(schema)
 
     def execute(self, sql: str, bindings: tuple[Value, ...] | dict[str, Value] = ()) -> int:
         """Run a statement that changes rows; returns how many it changed."""

@@ -143,10 +143,10 @@ def _commit(group: _Group, now: datetime) -> Committed:
     before = connection.total_changes()
     if durable:
         connection.execute("PRAGMA synchronous = FULL")
+    transaction = Transaction(connection, now=now, epoch=group.shard.epoch)
     try:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            transaction = Transaction(connection, now=now, epoch=group.shard.epoch)
             _check_epoch(transaction, group.shard)
             for item in group.items:
                 _run_item(transaction, item)
@@ -156,6 +156,8 @@ def _commit(group: _Group, now: datetime) -> Committed:
                 connection.execute("ROLLBACK")
             raise
     finally:
+        for schema in transaction.attached:
+            connection.execute("DETACH " + schema)
         if durable:
             connection.execute("PRAGMA synchronous = NORMAL")
     return Committed(transaction.effects, transaction.next_timer, changed=connection.total_changes() != before)

@@ -22,7 +22,11 @@ from modbot.shard.feature import Feature
 from modbot.shard.responses import Reply
 from modbot.shard.transaction import to_ms
 
-feature = Feature("reports", package="modbot.features.reports")
+feature = Feature(
+    "reports",
+    package="modbot.features.reports",
+    withheld={"reported_messages": ("evidence",), "reports": ("reporter",)},
+)
 _RECENT = timedelta(days=30)
 _LARGEST_FILE = 8_000_000
 _LARGEST_UPLOAD = 20_000_000
