@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 import apsw
+import psutil
 
 from modbot.domain.ids import Epoch, ShardId
 from modbot.domain.offsets import Offset
@@ -57,6 +58,10 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+    def status(self) -> str:
+        assert self._process is not None
+        return str(psutil.Process(self._process.pid).status())
 
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:

@@ -79,14 +79,14 @@ async def test_what_was_acknowledged_is_there_after_the_volume_is_lost(store: Re
         for seq in range(1, 31):
             await first.receive(seq)
         await first.barrier()
-        acknowledged = first.replication.durable_seq(first.engine)
+        acknowledged = first.replication.durable(first.engine)
         await first.receive(31)
         await first.sidecar.kill()
-    assert acknowledged == 30
+    assert acknowledged == replicakit.offset(30)
     async with pod(volume / "b", store) as second:
         await second.serve(2)
-        assert second.engine.offset.seq >= acknowledged
-        assert second.replication.durable_seq(second.engine) == second.engine.offset.seq
+        assert second.engine.offset.seq >= acknowledged.seq
+        assert second.replication.durable(second.engine) == second.engine.offset
         await second.receive(40)
         await second.barrier()
         assert await store.epochs(SHARD) == [2, 1]
@@ -118,10 +118,10 @@ async def test_a_killed_sidecar_stops_nobody_and_catches_up(folder_store: Replic
             return first.lag() > 0.5
 
         await replicakit.until(behind, "the lag to grow")
-        assert first.replication.durable_seq(first.engine) == 1
+        assert first.replication.durable(first.engine) == replicakit.offset(1)
         await first.sidecar.start()
         await first.barrier()
-        assert first.replication.durable_seq(first.engine) == 2
+        assert first.replication.durable(first.engine) == replicakit.offset(2)
         assert first.lag() == 0
     assert await folder_store.epochs(SHARD) == [1]
 
@@ -142,10 +142,12 @@ async def test_a_store_that_stands_still_is_noticed_and_stops_nobody(
             return first.lag() > 3
 
         await replicakit.until(behind, "the lag to grow")
-        assert first.replication.durable_seq(first.engine) == 1, "Discord must keep what only the volume holds"
+        assert first.replication.durable(first.engine) == replicakit.offset(1), (
+            "Discord must keep what only the volume holds"
+        )
         proxy.flow()
         await first.barrier()
-        assert first.replication.durable_seq(first.engine) == 11
+        assert first.replication.durable(first.engine) == replicakit.offset(11)
 
 
 async def test_a_shard_without_a_reachable_store_is_not_begun_empty(

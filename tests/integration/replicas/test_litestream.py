@@ -102,10 +102,14 @@ async def test_a_barrier_for_a_file_that_is_not_there_is_no_barrier(volume: Path
             await control.sync(volume / "gone.sqlite3", limit=5)
 
 
-async def test_a_sidecar_that_is_stopped_is_silent_and_not_away(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(litestream, "_ASK_LIMIT", 0.3)
+async def test_a_sidecar_that_is_stopped_is_silent_and_not_away(volume: Path) -> None:
     async with replicakit.sidecar(volume) as (control, process):
         process.send(signal.SIGSTOP)
+
+        async def stopped() -> bool:
+            return process.status() == "stopped"
+
+        await replicakit.until(stopped, "the signal to take effect")
         with pytest.raises(litestream.SidecarSilentError):
             await control._call("GET", "/info", litestream.Info, seconds=0.3)
         process.send(signal.SIGCONT)

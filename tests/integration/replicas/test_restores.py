@@ -75,6 +75,7 @@ async def replicate(volume: Path, folder_store: ReplicaStore) -> Replicate:
         folder.mkdir()
         async with replicakit.sidecar(folder) as (control, _):
             file = File(folder / "a.sqlite3", epoch=stamped or epoch, shard_id=shard_id)
+            file.connection.execute("UPDATE shard SET arrived_by = 30")
             await control.register(file.path, folder_store.url_of(SHARD, Epoch(epoch)))
             for seq in range(1, last + 1):
                 file.write(seq)
@@ -105,7 +106,9 @@ async def test_the_newest_epoch_is_restored(restorer: Restorer, replicate: Repli
     assert replicakit.ledger(path) == list(range(1, 26))
     facts = restoring.read_facts(path)
     assert facts is not None
-    assert (facts.epoch, facts.offset) == (4, replicakit.offset(25))
+    assert (facts.epoch, facts.arrived_by, facts.offset) == (5, 0, replicakit.offset(25)), (
+        "stamped before it has its name"
+    )
     assert names_in(pod) == [path.name], "nothing is left over"
 
 

@@ -114,16 +114,16 @@ async def test_heartbeats_acknowledge_what_a_barrier_has_covered(
 ) -> None:
     engine.offset = offset(10)
     replication.begin(engine)
-    assert replication.durable_seq(engine) is None, "nobody knows what the replica of an older file holds"
+    assert replication.durable(engine) is None, "nobody knows what the replica of an older file holds"
     await barrier(replication, engine)
-    assert replication.durable_seq(engine) == 10
+    assert replication.durable(engine) == offset(10)
     sidecar.open.clear()
     engine.commit(11)
     await asyncio.sleep(0.02)
-    assert replication.durable_seq(engine) == 10
+    assert replication.durable(engine) == offset(10)
     sidecar.open.set()
     await barrier(replication, engine)
-    assert replication.durable_seq(engine) == 11
+    assert replication.durable(engine) == offset(11)
 
 
 async def test_a_restored_offset_is_known_to_be_replicated(
@@ -132,7 +132,7 @@ async def test_a_restored_offset_is_known_to_be_replicated(
     sidecar.open.clear()
     engine.offset = offset(10)
     replication.begin(engine, known=engine.offset)
-    assert replication.durable_seq(engine) == 10
+    assert replication.durable(engine) == offset(10)
 
 
 async def test_the_number_of_an_old_session_is_never_acknowledged_in_a_new_one(
@@ -143,10 +143,10 @@ async def test_the_number_of_an_old_session_is_never_acknowledged_in_a_new_one(
     await barrier(replication, engine)
     sidecar.open.clear()
     engine.commit(3, "new")
-    assert replication.durable_seq(engine) is None
+    assert replication.durable(engine) is None
     sidecar.open.set()
     await barrier(replication, engine)
-    assert replication.durable_seq(engine) == 3
+    assert replication.durable(engine) == offset(3, "new")
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ async def test_without_a_store_what_is_committed_is_durable(tmp_path: Path) -> N
     engine: Any = Engine(tmp_path / "x.sqlite3", 1)
     replication.begin(engine)
     engine.commit(7)
-    assert replication.durable_seq(engine) == 7
+    assert replication.durable(engine) == offset(7)
     assert replication.replicated(SHARD) is None
     await replication.barrier(engine)
     await replication.settled(engine.path)

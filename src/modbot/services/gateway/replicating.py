@@ -203,15 +203,15 @@ class Replication:
         """Return the open shards of whose present epoch everything up to some barrier is in the store."""
         return {key: each.engine.epoch for key, each in self._followers.items() if each.complete}
 
-    def durable_seq(self, engine: Engine) -> int | None:
-        """Return what Discord may forget: the number up to which the replica (without a store: the file) holds the present session."""
+    def durable(self, engine: Engine) -> Offset | None:
+        """Return what Discord may forget: how far the replica (without a store: the file) holds the present session."""
         if self.store is None:
-            return None if engine.offset is None else engine.offset.seq
+            return engine.offset
         follower = self._followers.get(engine.shard_id)
         held = None if follower is None else follower.marks.held
         if held is None or engine.offset is None or held.session_id != engine.offset.session_id:
             return None
-        return held.seq
+        return held
 
     async def barrier(self, engine: Engine) -> None:
         """Wait until the replica holds everything that is committed now, as long as it takes; at once without a store."""
