@@ -109,6 +109,49 @@ async def test_new_process_resumes_at_the_committed_position_and_drops_what_it_h
         assert gateway.peers[-1].path == "/resume"
 
 
+async def test_no_resume_is_sent_before_the_owner_may():
+    allowed, asked = asyncio.Event(), asyncio.Event()
+
+    async def may_resume():
+        asked.set()
+        await allowed.wait()
+
+    async def script(peer):
+        await peer.hello()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(peer.receive(), 0.1)
+        allowed.set()
+        assert (await peer.receive())["op"] == 6
+        await peer.resumed(6)
+        await peer.until_closed()
+
+    owner = Owner()
+    async with serve(script) as gateway, running(gateway, owner, offset=saved(gateway), may_resume=may_resume):
+        await owner.until(Resumed)
+        assert asked.is_set()
+
+
+async def test_a_session_that_waits_to_resume_can_be_stopped():
+    asked = asyncio.Event()
+
+    async def may_resume():
+        asked.set()
+        await asyncio.Event().wait()
+
+    async def script(peer):
+        await peer.hello()
+        await peer.until_closed()
+
+    owner = Owner()
+    async with (
+        serve(script) as gateway,
+        running(gateway, owner, offset=saved(gateway), may_resume=may_resume) as subject,
+    ):
+        await asked.wait()
+        subject.stop()
+        assert await subject.task == saved(gateway)
+
+
 @pytest.mark.parametrize("instead_of_hello", [True, False])
 async def test_op_7_resumes_at_once_at_the_received_position(instead_of_hello):
     async def first(peer):

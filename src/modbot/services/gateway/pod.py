@@ -16,6 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,10 +41,12 @@ from modbot.ops.clocks import SteadyClock
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
+from modbot.services.gateway.discarding import Discarder
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
 from modbot.services.gateway.replicating import Replication
 from modbot.services.gateway.restores import Restorer
+from modbot.services.gateway.retaining import Retention
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard import copying, database, restoring
@@ -103,6 +106,14 @@ class GatewayPod:
             replicated=replication.store is not None,
         )
         data_dir = Path(settings.data_dir)
+        self._discarder = Discarder(data_dir, self.pod_id, mine=self._is_mine, settled=replication.settled)
+        self._retention = Retention(
+            replication.store,
+            keep=settings.replicas.keep_epochs,
+            keep_for=timedelta(hours=settings.replicas.keep_hours),
+            complete=replication.complete,
+            now=_now,
+        )
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
             incarnation=self.incarnation,
@@ -137,6 +148,8 @@ class GatewayPod:
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
                 asyncio.create_task(self.surroundings.replication.run()),
+                asyncio.create_task(self._discarder.run()),
+                asyncio.create_task(self._retention.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
             if self.settings.failsafe:
@@ -221,6 +234,9 @@ class GatewayPod:
     def _gate(self, seconds: float) -> str | None:
         return None if self.lease.valid_for(seconds) else "the lease does not last that long"
 
+    def _is_mine(self, shard_id: ShardId) -> bool:
+        return shard_id in self.shards or shard_id in self._granted
+
     def _registers(self) -> bool:
         """Whether this pod registers the commands: the owner of the first shard does."""
         return any(shard_id.startswith("0-of-") for shard_id in self.shards) and self.lease.valid_for(3.0)
@@ -240,6 +256,7 @@ class GatewayPod:
 
     def _listen(self, line: protocol.WatchLine) -> None:
         self.lease.notice(line)
+        self._discarder.notice(line)
         self._heard.set()
         if isinstance(line, protocol.InboxNotice):
             served = self.shards.get(line.shard_id)

@@ -26,6 +26,7 @@ from modbot.domain.errors import StaleEpochError
 from modbot.domain.ids import parse_formula_shard
 from modbot.ops import metrics
 from modbot.services.gateway import handoff_source
+from modbot.services.gateway.acknowledging import Acknowledgement
 from modbot.services.gateway.anonymising import anonymised
 from modbot.services.gateway.handoff_source import HandoffSource
 from modbot.services.gateway.handoff_target import Arrived
@@ -142,12 +143,16 @@ class ServedShard:
         around = self._surroundings
         found = await around.restorer.find(self._shard)
         engine = await Engine.open(around.tools, self.path, self.shard_id, self.epoch, expected=found.there)
-        self.engine, self.inbox = engine, Inbox(around, engine)
-        self._shard = msgspec.structs.replace(self._shard, served=True)
-        around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
-        self.problem = None
-        around.lease.renew_soon()
         try:
+            around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
+            if not found.there:
+                # From the first report on the shard counts as served, and must never begin empty again: so first a replica (I8).
+                self.problem = "The first copy of the shard is on its way to the replica store."
+                await around.replication.barrier(engine)
+            self.engine, self.inbox = engine, Inbox(around, engine)
+            self._shard = msgspec.structs.replace(self._shard, served=True)
+            self.problem = None
+            around.lease.renew_soon()
             await self._work(engine, self.inbox)
         finally:
             self.engine = self.inbox = None
@@ -227,9 +232,6 @@ class ServedShard:
         async def may_resume() -> None:
             await around.lease.valid(_RESUME_LIMIT)
 
-        def durable_seq() -> int | None:
-            return around.replication.durable_seq(engine)
-
         return GatewaySession(
             http=around.http,
             url=around.gateway_url,
@@ -238,7 +240,7 @@ class ServedShard:
             sink=self,
             permit=permit,
             may_resume=may_resume,
-            durable_seq=durable_seq,
+            durable_seq=Acknowledgement(around.replication, around.lease, engine).seq,
             offset=engine.offset,
             compression=around.compression,
         )
