@@ -21,11 +21,3 @@ UPDATE shard SET epoch = ? WHERE id = 1
 -- name: forget_arrival
 -- It came from the store, not by a handoff.
 UPDATE shard SET arrived_by = 0 WHERE id = 1
-
--- name: stamp
--- The grant under which the restored file will be served (I2).
-UPDATE shard SET epoch = ? WHERE id = 1
-
--- name: forget_arrival
--- It came from the store, not by a handoff.
-UPDATE shard SET arrived_by = 0 WHERE id = 1

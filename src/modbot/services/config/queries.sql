@@ -125,11 +125,10 @@ WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 
 -- name: owned
 -- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8); `contested`
--- while another that lost it may still be acting, for `$3` seconds after its lease.
+-- while another that lost it may still be acting.
 SELECT s.shard_id, s.epoch, s.owner, s.incarnation, s.since_epoch, s.since_move, s.target, s.target_incarnation, s.move_id,
        l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq,
-       EXISTS (SELECT FROM open_losses AS o WHERE o.shard_id = s.shard_id AND o.pod_id IS DISTINCT FROM s.owner
-               AND o.lease_until + make_interval(secs => $3) > clock_timestamp()) AS contested
+       EXISTS (SELECT FROM open_losses AS o WHERE o.shard_id = s.shard_id AND o.pod_id IS DISTINCT FROM s.owner) AS contested
 FROM shards s LEFT JOIN shard_load l USING (shard_id) WHERE s.owner = $1 AND s.incarnation = $2 ORDER BY s.number
 
 -- name: incoming
@@ -199,15 +198,18 @@ ON CONFLICT (shard_id) DO UPDATE SET
 UPDATE losses AS l SET witnessed_at = clock_timestamp()
 WHERE witnessed_at IS NULL AND EXISTS (SELECT FROM pods p WHERE p.joined_no < l.knew AND p.acked_no > l.number)
 
+-- name: forget_losses
+-- Who lost these has surely stopped ($1: seconds that failsafe mode can last, $2 slack), so nobody is barred from them any more.
+DELETE FROM losses
+WHERE lease_until + make_interval(secs => $1) <= clock_timestamp()
+   OR witnessed_at + make_interval(secs => lease_seconds + $2) <= clock_timestamp()
+
 -- name: barred
--- Which pods must not be given which free shards: those that the lost owner does not know, until it has surely stopped ($1: seconds
--- that failsafe mode can last, $2 slack).
+-- Which pods must not be given which free shards: those that the lost owner, who may be acting, does not know.
 SELECT s.shard_id, p.pod_id
 FROM open_losses l
 JOIN shards s ON s.shard_id = l.shard_id AND s.owner IS NULL
 JOIN pods p ON p.state = 'live' AND p.joined_no >= l.knew AND p.pod_id IS DISTINCT FROM l.pod_id
-WHERE l.lease_until + make_interval(secs => $1) > clock_timestamp()
-  AND (l.witnessed_at IS NULL OR l.witnessed_at + make_interval(secs => l.lease_seconds + $2) > clock_timestamp())
 
 -- name: lock_expired
 -- Lock the pods whose lease ran out. One that is being renewed right now is skipped: that renewal wins fully (I1).

@@ -99,6 +99,9 @@ class Api:
         response = await engine.interact(interaction, deferred=deferred, durable=not journaled)
         if journaled:
             inbox.applied(interaction.id)
+        elif not self._pod.lease.valid_for(0.0):
+            # Somebody else may be the owner, and nobody but this file has it: an answer now could be a promise that is lost (I9).
+            raise UnavailableError(f"This pod cannot be sure that shard {served.shard_id} is still its own.")
         return response
 
     def _authorize(self, given: bytes) -> None:

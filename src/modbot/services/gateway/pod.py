@@ -71,6 +71,7 @@ class GatewayPod:
         self.shards: dict[ShardId, ServedShard] = {}
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
+        self._closing: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
         self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
@@ -112,7 +113,7 @@ class GatewayPod:
             keep=settings.replicas.keep_epochs,
             keep_for=timedelta(hours=settings.replicas.keep_hours),
             complete=replication.complete,
-            now=_now,
+            now=self._now,
         )
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
@@ -269,8 +270,9 @@ class GatewayPod:
             self._changed.clear()
             granted = dict(self._granted)
             self.arrivals.follow(self._incoming)
-            gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
-            await asyncio.gather(*(self._close(key) for key in gone))
+            for key, served in self.shards.items():
+                if key not in self._closing and not _same(granted.get(key), served.epoch):
+                    self._closing[key] = asyncio.create_task(self._close(key))
             for key, shard in granted.items():
                 if key not in self.shards and not self._waits(shard):
                     self._open(shard)
@@ -297,13 +299,16 @@ class GatewayPod:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await self.shards.pop(shard_id).handoff.close()
+        self._closing.pop(shard_id, None)
+        self._changed.set()  # it may have been granted anew meanwhile
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
         await self.arrivals.close()
-        await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
+        closing = [self._closing.get(shard_id) or self._close(shard_id) for shard_id in list(self.shards)]
+        await asyncio.gather(*closing)
         for task in tasks[:2]:
             task.cancel()
         await asyncio.gather(*tasks[:2], return_exceptions=True)
