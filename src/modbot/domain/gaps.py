@@ -27,7 +27,7 @@ class Loss(StrEnum):
     DELETIONS = "deletions"
     REACTIONS = "reactions"
     JOINS_AND_LEAVES = "joins and leaves"
-    AUTOMOD = "AutoMod actions"
+    AUTOMOD = "AutoMod actions and changes"
     INTERACTIONS = "interactions over the gateway"
     CHANNELS = "unreadable channels"
     AUDIT_LOG = "audit log"
@@ -45,7 +45,11 @@ _BY_EVENT: Final = MappingProxyType(
         "MESSAGE_REACTION_REMOVE_EMOJI": Loss.REACTIONS,
         "GUILD_MEMBER_ADD": Loss.JOINS_AND_LEAVES,
         "GUILD_MEMBER_REMOVE": Loss.JOINS_AND_LEAVES,
+        "THREAD_MEMBERS_UPDATE": Loss.JOINS_AND_LEAVES,
         "AUTO_MODERATION_ACTION_EXECUTION": Loss.AUTOMOD,
+        "AUTO_MODERATION_RULE_CREATE": Loss.AUTOMOD,
+        "AUTO_MODERATION_RULE_UPDATE": Loss.AUTOMOD,
+        "AUTO_MODERATION_RULE_DELETE": Loss.AUTOMOD,
         "INTERACTION_CREATE": Loss.INTERACTIONS,
     }
 )

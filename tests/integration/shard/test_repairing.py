@@ -325,6 +325,40 @@ async def test_a_hole_in_a_session_is_filled_as_far_as_discord_remembers(scene):
     assert found.reason == "dispatches 4 to 8 never came"
 
 
+@pytest.mark.parametrize("part", ["/channels", "threads/active", "audit-logs"])
+async def test_an_answer_that_was_under_way_when_the_next_hole_opened_is_too_old(scene, part):
+    await scene.live(scene.write())
+    scene.world.discord.channels = scene.guild()["channels"]
+    later = []
+
+    async def skip_more():
+        later.extend([scene.write(), scene.act()])
+        scene.world.discord.channels = scene.guild()["channels"]
+        await hole(scene, 2)
+
+    scene.meanwhile(part, skip_more)
+    await hole(scene, 1)
+    await scene.repaired()
+    assert int(later[0]["id"]) in await scene.seen()
+    assert int(later[1]["id"]) in await scene.seen(0)
+
+
+async def test_a_page_that_was_under_way_when_the_session_was_lost_again_is_too_old(scene):
+    await scene.live(scene.write())
+    missed = [scene.write()]
+    await scene.lose()
+
+    async def lose_again():
+        await scene.lose()
+        missed.append(scene.write())
+        await scene.begin("s3")
+
+    scene.meanwhile("messages", lose_again)
+    await scene.begin("s2")
+    await scene.repaired()
+    assert (await scene.seen())[1:] == ids(*missed)
+
+
 async def test_a_hole_before_the_guild_is_created_opens_its_repair_all_the_same(scene):
     await scene.live(scene.write())
     missed = scene.write()
