@@ -28,7 +28,6 @@ class Loss(StrEnum):
     REACTIONS = "reactions"
     JOINS_AND_LEAVES = "joins and leaves"
     AUTOMOD = "AutoMod actions and changes"
-    INTERACTIONS = "interactions over the gateway"
     CHANNELS = "unreadable channels"
     AUDIT_LOG = "audit log"
     BANS = "bans"
@@ -50,7 +49,6 @@ _BY_EVENT: Final = MappingProxyType(
         "AUTO_MODERATION_RULE_CREATE": Loss.AUTOMOD,
         "AUTO_MODERATION_RULE_UPDATE": Loss.AUTOMOD,
         "AUTO_MODERATION_RULE_DELETE": Loss.AUTOMOD,
-        "INTERACTION_CREATE": Loss.INTERACTIONS,
     }
 )
 _TELLS_ABOUT: Final = frozenset(
