@@ -14,10 +14,11 @@ from modbot.domain import texts
 
 
 class GapKind(StrEnum):
-    """How the stream was lost: a whole session, or some numbers of a session that went on."""
+    """How the stream was lost: a whole session, some numbers of one that went on, or a type of event that stopped."""
 
     SESSION = "session"
     HOLE = "hole"
+    SILENCE = "silence"
 
 
 class Loss(StrEnum):
@@ -51,6 +52,13 @@ _BY_EVENT: Final = MappingProxyType(
         "AUTO_MODERATION_RULE_DELETE": Loss.AUTOMOD,
     }
 )
+_WHY: Final = MappingProxyType(
+    {
+        GapKind.SESSION: "Discord refused to resume",
+        GapKind.HOLE: "Discord skipped events",
+        GapKind.SILENCE: "Discord stopped sending messages",
+    }
+)
 _TELLS_ABOUT: Final = frozenset(
     {Loss.EDITS, Loss.DELETIONS, Loss.REACTIONS, Loss.JOINS_AND_LEAVES, Loss.AUTOMOD, Loss.AUDIT_LOG, Loss.BANS}
 )
@@ -82,7 +90,7 @@ def losses_of(events: Iterable[str]) -> tuple[Loss, ...]:
 
 def sentence(told: Told, *, began: datetime, ended: datetime) -> str:
     """Tell moderators in one line what was read back and what is not known."""
-    why = "Discord refused to resume" if told.kind is GapKind.SESSION else "Discord skipped events"
+    why = _WHY[told.kind]
     counts = [
         texts.count(told.messages, "message"),
         *([texts.count(told.entries, "audit log entry", "audit log entries")] if told.entries else []),

@@ -1,7 +1,7 @@
 -- name: open_gap
--- Discord refused the session: what came after `last_seq` is not replayed. The stream was followed until the last commit.
+-- The session is gone: what came after `last_seq` is not replayed. The stream was followed until the last commit, or until it fell silent.
 INSERT INTO gaps (kind, session_id, last_seq, reason, began_at)
-SELECT 'session', ?1, ?2, ?3, coalesce(followed_at, ?4) FROM shard WHERE id = 1 RETURNING gap_id
+SELECT ?1, ?2, ?3, ?4, min(coalesce(followed_at, ?5), coalesce(?6, ?5)) FROM shard WHERE id = 1 RETURNING gap_id
 
 -- name: record_hole
 -- Numbers that never came within a session that went on.

@@ -23,6 +23,7 @@ from modbot.domain.errors import StaleEpochError
 from modbot.domain.ids import Epoch, ShardId, parse_formula_shard
 from modbot.ops import metrics
 from modbot.services.gateway.anonymising import anonymised
+from modbot.services.gateway.canary import Canary
 from modbot.services.gateway.inboxes import Inbox
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard import database
@@ -54,6 +55,7 @@ class ServedShard:
         self._surroundings = surroundings
         self._served = served
         self._session: GatewaySession | None = None
+        self._canary = Canary(shard_id)
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
 
@@ -72,7 +74,7 @@ class ServedShard:
         metrics.EVENT_LAG.labels(self.shard_id).observe(took)
         for item in batch.items:
             if isinstance(item, SessionLost | Hole):
-                metrics.GAPS.labels(self.shard_id, "hole" if isinstance(item, Hole) else "session lost").inc()
+                metrics.GAPS.labels(self.shard_id, _reason(item)).inc()
 
     async def run(self) -> None:
         """Serve until cancelled, or until the shard is somebody else's."""
@@ -130,6 +132,7 @@ class ServedShard:
         refused = asyncio.Event()
         session_task = asyncio.create_task(self._follow(session, refused))
         others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine))]
+        others.append(asyncio.create_task(self._canary.watch(self._surroundings.tools, engine, session)))
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
@@ -189,3 +192,9 @@ class ServedShard:
         while True:
             self._guilds = (await engine.counts()).guilds
             await asyncio.sleep(2.0)
+
+
+def _reason(item: SessionLost | Hole) -> str:
+    if isinstance(item, Hole):
+        return "hole"
+    return "session lost" if item.silent_since is None else "silence"

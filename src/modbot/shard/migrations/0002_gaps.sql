@@ -4,7 +4,7 @@
 ALTER TABLE shard ADD COLUMN followed_at INTEGER;
 
 -- `began_at` is the last moment that was followed, `ended_at` the first one that is followed again; `missing` counts skipped numbers.
-ALTER TABLE gaps ADD COLUMN kind TEXT NOT NULL DEFAULT 'session' CHECK (kind IN ('session', 'hole'));
+ALTER TABLE gaps ADD COLUMN kind TEXT NOT NULL DEFAULT 'session' CHECK (kind IN ('session', 'hole', 'silence'));
 ALTER TABLE gaps ADD COLUMN next_session_id TEXT;
 ALTER TABLE gaps ADD COLUMN next_seq INTEGER;
 ALTER TABLE gaps ADD COLUMN missing INTEGER;
