@@ -7,7 +7,7 @@ import shardkit
 from repairkit import AUDIT, HISTORY, VIEW, ids, witness
 from shardkit import BOT_ROLE, CHANNEL, GUILD, MOD_LOG
 
-from modbot.discord.intake import Batch, Hole
+from modbot.discord.intake import Batch, Hole, SessionLost
 from modbot.discord.rest_errors import FencedError, ForbiddenError, ServerError
 from modbot.ops import metrics
 from modbot.shard import gaps, marks, snapshot
@@ -298,6 +298,21 @@ async def test_a_handler_that_fails_on_a_recovered_message_leaves_a_dead_letter(
     assert (await scene.seen())[-1] == int(fine["id"])
     rows = await scene.world.rows("SELECT cause, handler FROM dead_letters")
     assert rows == [(f"recovered/message/{poison['id']}", "witness.created")]
+
+
+async def test_a_silent_session_is_repaired_from_when_it_fell_silent(scene):
+    """Other events went on, so the stream was followed in a way; a channel that nobody knew is read from the silence on."""
+    await scene.live(scene.write())
+    since = scene.world.clock.now()
+    missed, elsewhere = scene.write(), scene.write(channel=700)
+    scene.world.clock.advance(60)
+    await scene.world.dispatch("GUILD_UPDATE", scene.guild())
+    await scene.world.engine.apply(Batch((SessionLost("quiet", scene.world.offset(), since),), None))
+    await scene.begin("s2", threads=[{"id": "700", "type": 11, "parent_id": str(CHANNEL), "guild_id": str(GUILD)}])
+    await scene.repaired()
+    assert (await scene.seen())[1:] == ids(missed)
+    assert await scene.seen(700) == ids(elsewhere)
+    assert (await scene.summary()).kind == "silence"
 
 
 async def hole(scene, missing):
