@@ -472,16 +472,18 @@ async def test_stop_hands_over_everything_received_before_it_returns():
 
 
 async def test_a_session_that_is_given_up_is_lost_and_a_new_one_begins_with_a_permit():
-    rounds = iter(("first", "second"))
-
-    async def script(peer):
-        await fresh(peer, session_id=next(rounds))
+    async def first(peer):
+        await fresh(peer, session_id="first")
         await peer.event(2)
+        await peer.until_closed()
+
+    async def second(peer):
+        await fresh(peer, session_id="second")
         await peer.until_closed()
 
     owner = Owner()
     since = datetime(2026, 3, 1, tzinfo=UTC)
-    async with serve(script) as gateway, running(gateway, owner) as subject:
+    async with serve(first, second) as gateway, running(gateway, owner) as subject:
         await owner.until(Dispatch)
         subject.renew("too quiet", silent_since=since)
         await owner.until(SessionStarted, 2)
