@@ -5,7 +5,6 @@ import sys
 import witnessed_gateway
 
 from modbot.domain.offsets import Offset
-from modbot.domain.offsets import Offset
 from modbot.services.gateway import main
 from modbot.services.gateway.replicating import Replication
 from modbot.shard.engine import Engine

@@ -56,6 +56,12 @@ GAP_UNREADABLE: Final = Counter(
     registry=REGISTRY,
 )
 GAP_GUILDS: Final = Gauge("modbot_gap_guilds", "Guilds whose gaps are not repaired yet.", ["shard"], registry=REGISTRY)
+SILENCES: Final = Counter(
+    "modbot_gateway_silences_total",
+    "Times at which a session brought no messages although Discord had newer ones.",
+    ["shard"],
+    registry=REGISTRY,
+)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )

@@ -57,8 +57,8 @@ class Applied:
     offset: Offset | None
     dispatches: int
     dead_letters: int
-    repairing: bool = False
-    """Whether guilds of the shard are, or were just now, under repair."""
+    repairs_planned: bool = False
+    """Whether a gap repair may have got something to do."""
 
 
 def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
@@ -81,14 +81,17 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Appl
     def answer(part: Transaction, interaction: Interaction) -> None:
         interactions.apply_from_gateway(part, interaction, registry)
 
+    planned = False
     done = 0  # items whose marks are stored
     for number, item in enumerate(batch.items):
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
-            if tracker.repairing and not tracker.admits(tx, item):
-                continue
+            if tracker.repairing:
+                planned |= item.name == "GUILD_CREATE"
+                if not tracker.admits(tx, item):
+                    continue
             if isinstance(item.data, Interaction):
                 dead += run(tx, item, "interactions.apply", answer)
             for name, handler in handlers.get(item.name, ()):
@@ -97,10 +100,10 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Appl
             tracker.flush(tx, batch.items[done:number])
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
-            tracker, done = marks.Tracker(tx), number + 1
+            tracker, done, planned = marks.Tracker(tx), number + 1, True
     tracker.flush(tx, batch.items[done:])
     _store_offset(tx, batch.offset)
-    return Applied(batch.offset, dispatches, dead, tracker.repairing)
+    return Applied(batch.offset, dispatches, dead, planned)
 
 
 def apply_recovered(tx: Transaction, name: str, data: Object, registry: Registry) -> int:

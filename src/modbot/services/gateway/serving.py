@@ -28,6 +28,7 @@ from modbot.ops import metrics
 from modbot.services.gateway import handoff_source
 from modbot.services.gateway.acknowledging import Acknowledgement
 from modbot.services.gateway.anonymising import anonymised
+from modbot.services.gateway.canary import Canary
 from modbot.services.gateway.handoff_source import HandoffSource
 from modbot.services.gateway.handoff_target import Arrived
 from modbot.services.gateway.inboxes import Inbox
@@ -66,6 +67,7 @@ class ServedShard:
         self._arrived = arrived
         self._known = None if arrived is None else arrived.replicated
         self._session: GatewaySession | None = None
+        self._canary = Canary(self.shard_id)
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
         self._stopped_at: float | None = None
@@ -92,7 +94,7 @@ class ServedShard:
             if isinstance(item, Resumed | SessionStarted):
                 self._observe_pause()
             if isinstance(item, SessionLost | Hole):
-                metrics.GAPS.labels(self.shard_id, "hole" if isinstance(item, Hole) else "session lost").inc()
+                metrics.GAPS.labels(self.shard_id, _reason(item)).inc()
 
     async def run(self) -> None:
         """Serve until cancelled, or until the shard is somebody else's."""
@@ -173,7 +175,8 @@ class ServedShard:
         refused = asyncio.Event()
         session_task = asyncio.create_task(self._follow(session, refused))
         leaving = asyncio.create_task(self._leave_when_asked(engine))
-        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), leaving]
+        watching = asyncio.create_task(self._canary.watch(self._surroundings.tools, engine, session))
+        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), watching, leaving]
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
@@ -249,3 +252,9 @@ class ServedShard:
         while True:
             self._guilds = (await engine.counts()).guilds
             await asyncio.sleep(2.0)
+
+
+def _reason(item: SessionLost | Hole) -> str:
+    if isinstance(item, Hole):
+        return "hole"
+    return "session lost" if item.silent_since is None else "silence"
