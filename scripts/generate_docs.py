@@ -42,6 +42,7 @@ _TITLES = {
     settings.DiscordSettings: "Discord",
     settings.ConfigSettings: "Config service",
     settings.GatewaySettings: "Gateway pod",
+    settings.ReplicaSettings: "Replicas of shard files",
     settings.HttpSettings: "Http pod",
 }
 _KINDS = {CommandKind.SLASH: "/{}", CommandKind.USER: "user menu: {}", CommandKind.MESSAGE: "message menu: {}"}
@@ -110,7 +111,7 @@ def _with_nested(group: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
 def _default(setting: settings.Setting) -> str:
     if setting.required:
         return "required"
-    if setting.default == "":
+    if setting.default == "" or setting.secret:
         return "empty"
     shown = str(setting.default).lower() if isinstance(setting.default, bool) else str(setting.default)
     return f"`{shown}`" + (f" {setting.env.unit}" if setting.env.unit else "")

@@ -113,9 +113,9 @@ async def test_every_method_speaks_the_services_language(replicas: list[ConfigCl
             grant = await config.renew(pod_id, protocol.RenewRequest(incarnation=me))
     entry = protocol.InboxEntry(interaction_id=InteractionId(1), shard_id=FIRST, payload="{}")
     await config.append_inbox([entry])
-    assert await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1)) == [entry]
+    assert (await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1))).entries == [entry]
     await config.acknowledge_inbox(FIRST, [entry.interaction_id], pod_id=pod_id, incarnation=me, epoch=Epoch(1))
-    assert await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1)) == []
+    assert (await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1))).entries == []
     limits = protocol.SessionLimits(max_concurrency=1, remaining=999, reset_after=9)
     permit = protocol.IdentifyRequest(pod_id=pod_id, incarnation=me, shard_id=FIRST, epoch=Epoch(1), limits=limits)
     assert (await config.identify(permit)).granted

@@ -1,4 +1,5 @@
-"""I1 under chaos: pods that register, renew late, hang, crash, leave and come back, through two config replicas at once.
+"""I1 under chaos: pods that register, renew late, hang, crash, leave, come back and hand shards to each other, through two config
+replicas at once.
 
 What is checked is what members *believe*: a pod believes in a shard from the answer that names it until its lease, counted from
 before the request, is over (or it closed the shard). No two beliefs in one shard may overlap, whoever holds them. The same chaos
@@ -19,12 +20,12 @@ import pytest
 from configkit import SHARDS, brief, new_incarnation, request
 
 from modbot.cluster import protocol
-from modbot.domain.errors import PodBusyError, StaleEpochError, UnavailableError
-from modbot.domain.ids import Incarnation, PodId
+from modbot.domain.errors import MoveRefusedError, PodBusyError, StaleEpochError, UnavailableError
+from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
 from modbot.ops import statements
 from modbot.ops.settings import Secret
 from modbot.services.config import database as database_module
-from modbot.services.config import leases, sweeping
+from modbot.services.config import leases, moves, sweeping
 from modbot.services.config.database import Database
 
 TTL = 0.3
@@ -50,6 +51,8 @@ class World:
     wrong: list[str] = field(default_factory=list)
     grants: int = 0
     refusals: int = 0
+    handoffs: int = 0
+    processes: dict[PodId, Process] = field(default_factory=dict)
 
     def replica(self) -> Database:
         return self.rng.choice(self.replicas)
@@ -73,10 +76,13 @@ class Process:
 
     def __init__(self, world: World, pod_id: PodId) -> None:
         self._world = world
-        self._pod_id = pod_id
+        self.pod_id = self._pod_id = pod_id
         self.incarnation = new_incarnation()
         self._open: dict[str, Belief] = {}
+        self._parted: dict[str, int] = {}
         self._share = 0.0
+        self._until = float("-inf")
+        world.processes[pod_id] = self
 
     async def register(self, *, owns_volume: bool) -> None:
         sent_at = time.monotonic()
@@ -101,10 +107,53 @@ class Process:
         for belief in self._open.values():
             belief.end = min(belief.end, now)
         self._open.clear()
+        self._until = float("-inf")
+
+    async def hand_over(self, target: Process) -> None:
+        """Hand a shard over; either side may give up, be late, or both speak at once."""
+        rng = self._world.rng
+        shard_id = ShardId(rng.choice(sorted(self._open)))
+        epoch = Epoch(self._open[shard_id].epoch)
+        try:
+            answer = await moves.begin(self._world.replica(), shard_id, target=target.pod_id, reason="chaos")
+        except MoveRefusedError:
+            return
+        await asyncio.sleep(rng.uniform(0, TTL / 8))
+        if shard_id in self._open:
+            belief = self._open.pop(shard_id)
+            belief.end = min(belief.end, time.monotonic())
+            self._parted[shard_id] = epoch
+        sides = [target.complete(shard_id, epoch, answer.move_id)] if rng.random() < 0.8 else []
+        sides += [self.cancel(shard_id, epoch, answer.move_id)] if rng.random() < 0.6 or not sides else []
+        await asyncio.gather(*sides)
+
+    async def complete(self, shard_id: ShardId, epoch: Epoch, move_id: MoveId) -> None:
+        await asyncio.sleep(self._world.rng.choice([0, 0, TTL / 20, TTL]))
+        body = protocol.HandoffRequest(pod_id=self.pod_id, incarnation=self.incarnation, epoch=epoch, move_id=move_id)
+        with contextlib.suppress(StaleEpochError):
+            shard = await moves.complete(self._world.replica(), shard_id, body)
+            self._begin(shard_id, shard.epoch)
+            self._world.handoffs += 1
+
+    async def cancel(self, shard_id: ShardId, epoch: Epoch, move_id: MoveId) -> None:
+        await asyncio.sleep(self._world.rng.choice([0, 0, TTL / 20, TTL]))
+        body = protocol.HandoffRequest(pod_id=self.pod_id, incarnation=self.incarnation, epoch=epoch, move_id=move_id)
+        with contextlib.suppress(StaleEpochError):
+            await moves.cancel(self._world.replica(), shard_id, body)
+            if self._parted.pop(shard_id, None) == epoch:
+                self._begin(shard_id, epoch)
+
+    def _begin(self, shard_id: str, epoch: int) -> None:
+        """Serve a shard as long as the lease that is believed in."""
+        belief = Belief(self.incarnation, epoch, time.monotonic(), self._until)
+        if belief.start < belief.end:
+            self._open[shard_id] = belief
+            self._world.beliefs.setdefault(shard_id, []).append(belief)
 
     def _believe(self, grant: protocol.Grant, sent_at: float) -> None:
         now = time.monotonic()
-        owned = {shard.shard_id: shard for shard in grant.shards}
+        self._until = sent_at + grant.lease_seconds
+        owned = {shard.shard_id: shard for shard in grant.shards if self._parted.get(shard.shard_id, -1) != shard.epoch}
         for shard_id in [name for name in self._open if name not in owned]:
             closed = self._open.pop(shard_id)
             closed.end = min(closed.end, now)
@@ -170,6 +219,9 @@ async def serve(world: World, process: Process, until: float) -> None:
             await process.renew()
         except StaleEpochError:
             return
+        others = [each for each in world.processes.values() if each is not process]
+        if others and process._open and rng.random() < 0.5:
+            await process.hand_over(rng.choice(others))
     ending = rng.choice(["keep", "free", "crash", "hang"])
     if ending in {"keep", "free"}:
         with contextlib.suppress(StaleEpochError):
@@ -253,6 +305,7 @@ async def test_no_two_pods_ever_believe_in_the_same_shard(database_url: Secret, 
     assert world.wrong == []
     assert world.grants > SHARDS, "something was granted"
     assert world.refusals > 0, "ended incarnations did try"
+    assert world.handoffs > 0, "some shards were handed over"
 
 
 UNGUARDED = {
@@ -269,16 +322,34 @@ UNGUARDED = {
     "grant without a new epoch": ("grant", "epoch = shards.epoch + 1", "epoch = greatest(1, shards.epoch)"),
     "reclaim without a new epoch": ("reclaim", "epoch = epoch + 1", "epoch = epoch"),
     "incarnations that never end": ("end_incarnations", "SET ended_at = clock_timestamp()", "SET ended_at = NULL"),
+    "handoff completed whatever became of the shard": (
+        "complete_move",
+        "shards.epoch = $4 AND shards.move_id = $5 AND shards.target = $2 AND shards.target_incarnation = $3",
+        "$4::bigint IS NOT NULL AND $5::bigint IS NOT NULL",
+        "since_move = shards.move_id",
+        "since_move = 1",
+    ),
+    "handoff without a new epoch": (
+        "complete_move",
+        "epoch = shards.epoch + 1, since",
+        "epoch = shards.epoch, since",
+    ),
+    "cancelled after it was completed": (
+        "cancel_move",
+        "WHERE shard_id = $1 AND epoch = $2 AND move_id = $3",
+        "WHERE shard_id = $1 AND $2::bigint IS NOT NULL AND $3::bigint IS NOT NULL",
+    ),
     "budget without the others": ("budgets", "rest_demand, rest_reserved", "rest_demand, 0::float8 AS rest_reserved"),
 }
 
 
 @pytest.mark.parametrize("guard", UNGUARDED)
 async def test_a_missing_guard_is_noticed(database_url: Secret, guard: str) -> None:
-    name, sound, unsound = UNGUARDED[guard]
+    name, *texts = UNGUARDED[guard]
     queries = dict(statements.load("modbot.services.config"))
-    assert sound in queries[name]
-    queries[name] = queries[name].replace(sound, unsound)
+    for sound, unsound in zip(texts[::2], texts[1::2], strict=True):
+        assert sound in queries[name]
+        queries[name] = queries[name].replace(sound, unsound)
     for seed in range(1, 7):
         if (await chaos(database_url, seed, queries)).wrong:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import ledger
 
@@ -79,5 +79,12 @@ def _findings(stack: Stack) -> list[inspecting.Findings]:
     return [inspecting.look(path) for path in _paths(stack)]
 
 
-def _paths(stack: Stack) -> list[Any]:
-    return [path for number in range(stack.plan.gateways) for path in inspecting.files(stack.volume(number))]
+def _paths(stack: Stack) -> list[Path]:
+    """The file of every shard: of several copies the one that was written under the newest epoch."""
+    newest: dict[str, tuple[int, Path]] = {}
+    for volume in sorted(stack.plan.state.glob("gateway-*")):
+        for path in inspecting.files(volume):
+            epoch = inspecting.look(path).epoch
+            if epoch > newest.get(path.name, (0, path))[0]:
+                newest[path.name] = (epoch, path)
+    return [path for _, path in newest.values()]

@@ -56,7 +56,12 @@ class Child:
         else:
             self._allowed.set()
 
-    async def stop(self) -> None:
+    async def gone(self) -> None:
+        """Wait until the process that runs now has ended."""
+        if self._process is not None:
+            await self._process.wait()
+
+    async def stop(self, *, asking: signal.Signals = signal.SIGTERM, grace: float = _GRACE) -> None:
         """Ask it to stop, and end it when it does not within the grace time."""
         if self._keeper is not None:
             self._keeper.cancel()
@@ -64,11 +69,11 @@ class Child:
         process = self._process
         if process is None or process.returncode is not None:
             return
-        self._signal(signal.SIGTERM)
+        self._signal(asking)
         try:
-            await asyncio.wait_for(process.wait(), _GRACE)
+            await asyncio.wait_for(process.wait(), grace)
         except TimeoutError:
-            self.tell(f"{self.name} did not stop within {_GRACE:.0f} s and was ended")
+            self.tell(f"{self.name} did not stop within {grace:.0f} s and was ended")
             self._signal(signal.SIGKILL)
             await process.wait()
 

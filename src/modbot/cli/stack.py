@@ -1,7 +1,7 @@
 """The whole load-balanced system on one machine: what `modbot dev`, `modbot demo` and the scenario tests start.
 
-Embedded PostgreSQL, a simulated Discord, one config pod, gateway pods with a volume each, http pods behind one port. Every one is a
-process of its own with the environment that it would have in production; there is no short cut between them. State lives in one
+Embedded PostgreSQL, a simulated Discord, one config pod, gateway pods with a volume and a Litestream sidecar each, http pods behind one
+port. Every one is a process of its own with the environment that it would have in production; there is no short cut between them. State lives in one
 folder and is found again at the next start.
 """
 
@@ -15,6 +15,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sysconfig
 import time
 import warnings
 from collections.abc import Awaitable, Callable
@@ -34,6 +35,17 @@ _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
 _POSTGRES_GRACE = 10.0
 _PATIENCE = 60.0
+_LITESTREAM = Path(sysconfig.get_path("scripts")) / "litestream"  # the wheel of the extra `dev` puts it there
+_LITESTREAM_CONFIG = """\
+socket:
+  enabled: true
+  path: {socket}
+snapshot:
+  interval: 1h
+logging:
+  type: json
+  stderr: true
+"""
 
 
 class StartError(ModbotError):
@@ -70,6 +82,9 @@ class Plan:
     lease_ttl: float = 6.0
     log_level: str = "info"
     gateway_module: str = "modbot.services.gateway"
+    replica_store: str = ""
+    """Where the shard files are replicated to; empty: a folder in the state folder."""
+    replica_keys: tuple[str, str] = ("", "")
     python_path: str = ""
     tell: Callable[[str], None] = lambda _line: None
 
@@ -153,9 +168,27 @@ class Stack:
         """Return a gateway pod's process."""
         return self.children[f"gateway-{number}"]
 
+    def sidecar(self, number: int) -> Child:
+        """Return the Litestream process of a gateway pod."""
+        return self.children[f"litestream-{number}"]
+
+    @property
+    def replica_store(self) -> str:
+        """Return the address of the store that all gateway pods share."""
+        return self.plan.replica_store or (self.plan.state.resolve() / "replicas").as_uri()
+
     def volume(self, number: int) -> Path:
         """Return a gateway pod's volume."""
         return self.plan.state / f"gateway-{number}"
+
+    async def lose(self, number: int) -> None:
+        """Let a machine burn: a gateway pod, its sidecar and their volume are gone at once and do not come back."""
+        lost = (self.gateway(number), self.sidecar(number))
+        for child in lost:
+            child.hold(held=True)
+            child.kill()
+        await asyncio.gather(*(child.gone() for child in lost))
+        await asyncio.to_thread(shutil.rmtree, self.volume(number))
 
     async def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the simulator's control API; an interaction may take as long as its completion does."""
@@ -175,9 +208,11 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop everything: what asks first, what is asked last."""
-        for names in (("http",), ("gateway",), ("config",), ("discord",)):
+        for names in (("http",), ("gateway",), ("litestream",), ("config",), ("discord",)):
             stopping = [child for name, child in self.children.items() if name.startswith(names)]
-            await asyncio.gather(*(child.stop() for child in stopping))
+            # All gateway pods stop now, so none must look for a peer to hand its shards to.
+            asking = signal.SIGINT if "gateway" in names else signal.SIGTERM
+            await asyncio.gather(*(child.stop(asking=asking) for child in stopping))
         self.children.clear()
         (self.plan.state / ENVIRONMENT).unlink(missing_ok=True)
         if self._postgres_pid is not None:
@@ -189,7 +224,8 @@ class Stack:
 
     async def _start(self) -> None:
         state = self.plan.state
-        (state / "logs").mkdir(parents=True, exist_ok=True)
+        for folder in ("logs", "replicas"):
+            (state / folder).mkdir(parents=True, exist_ok=True)
         remembered = _remembered(state)
         self._internal_token = remembered["internal_token"]
         starting = asyncio.to_thread(self._start_postgres), self._start_discord(remembered)
@@ -249,10 +285,27 @@ class Stack:
         for port in self.ports.config:
             await self._until_answers(f"http://127.0.0.1:{port}/ready", "the config service")
 
+    async def _start_sidecar(self, number: int) -> None:
+        """Start the Litestream of a pod. It is told by the pod what to replicate; its socket is on the pod's volume."""
+        volume = self.volume(number).resolve()
+        volume.mkdir(exist_ok=True)
+        config = self.plan.state / f"litestream-{number}.yml"
+        config.write_text(_LITESTREAM_CONFIG.format(socket=json.dumps(str(volume / "litestream.sock"))), "utf-8")
+        command = (str(_LITESTREAM), "replicate", "-config", str(config))
+        await self._run(f"litestream-{number}", command, self._replica_keys())
+
+    def _replica_keys(self) -> dict[str, str]:
+        key, secret = self.plan.replica_keys
+        return {"LITESTREAM_ACCESS_KEY_ID": key, "LITESTREAM_SECRET_ACCESS_KEY": secret} if key else {}
+
     async def _start_gateway(self, number: int) -> None:
+        await self._start_sidecar(number)
         port = self.ports.gateways[number]
         environment = {
             **self._common(),
+            **self._replica_keys(),
+            "MODBOT_REPLICA_STORE": self.replica_store,
+            "MODBOT_LITESTREAM_BIN": str(_LITESTREAM),
             "DISCORD_HASH": self.discord["bot_token"],
             "DISCORD_APP_ID": self.discord["application_id"],
             "MODBOT_DISCORD_API_URL": self.discord["api_url"],

@@ -80,24 +80,29 @@ class ConfigClient:
         return await self._get("/anonymity-key", protocol.AnonymityKey)
 
     async def read_inbox(
-        self, shard_id: ShardId, *, pod_id: PodId, incarnation: Incarnation, epoch: Epoch
-    ) -> list[protocol.InboxEntry]:
+        self, shard_id: ShardId, *, pod_id: PodId, incarnation: Incarnation, epoch: Epoch, after: int = 0
+    ) -> protocol.InboxPage:
         """Return up to 500 waiting entries of an owned shard, oldest first; `StaleEpochError` when it is not owned."""
-        path = f"/shards/{shard_id}/inbox?pod_id={pod_id}&incarnation={incarnation}&epoch={epoch}"
-        return (await self._get(path, protocol.InboxPage)).entries
+        path = f"/shards/{shard_id}/inbox?pod_id={pod_id}&incarnation={incarnation}&epoch={epoch}&after={after}"
+        return await self._get(path, protocol.InboxPage)
 
     async def acknowledge_inbox(
         self,
         shard_id: ShardId,
         interaction_ids: Sequence[InteractionId],
         *,
+        completed: Sequence[InteractionId] = (),
         pod_id: PodId,
         incarnation: Incarnation,
         epoch: Epoch,
     ) -> None:
         """Say that the shard file holds these durably; `StaleEpochError` when the shard is not owned."""
         request = protocol.AcknowledgeRequest(
-            pod_id=pod_id, incarnation=incarnation, epoch=epoch, interaction_ids=list(interaction_ids)
+            pod_id=pod_id,
+            incarnation=incarnation,
+            epoch=epoch,
+            interaction_ids=list(interaction_ids),
+            completed=list(completed),
         )
         body = msgspec.json.encode(request)
         await self._call("POST", f"/shards/{shard_id}/inbox/acknowledge", body, CALL_LIMIT)

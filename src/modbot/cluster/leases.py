@@ -94,6 +94,7 @@ class Measurements:
     shards: tuple[protocol.ShardLoad, ...] = ()
     rest_demand: float = 0.0
     invalid_requests: int = 0
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,11 @@ class LeaseKeeper:
         """Say whether the lease is certain to last that long from now (I2). From any thread, without waiting."""
         now = self._clock.now()
         return now - self._beat_at <= BEAT + STALL_LIMIT and now + seconds <= self._until
+
+    async def valid(self, seconds: float) -> None:
+        """Wait until the lease is certain to last that long."""
+        while not self.valid_for(seconds):
+            await self._clock.sleep(BEAT)
 
     @property
     def grant(self) -> protocol.Grant | None:
@@ -212,6 +218,7 @@ class LeaseKeeper:
             rest_demand=measured.rest_demand,
             rest_held=0.0 if self._grant is None else self._grant.rest_per_second,
             invalid_requests=measured.invalid_requests,
+            draining=measured.draining,
         )
         try:
             return await self._client.renew(self._pod_id, request, limit=self._lease_seconds() / 3)
@@ -251,7 +258,10 @@ class LeaseKeeper:
     def _differs(self, line: protocol.Table | protocol.Change) -> bool:
         mine = {} if self._grant is None else {shard.shard_id: shard.epoch for shard in self._grant.shards}
         incarnation = self._request.incarnation
+        coming = set() if self._grant is None else {shard.move_id for shard in self._grant.incoming}
         for shard in line.shards:
+            if (shard.target_incarnation == incarnation) != (shard.move_id in coming) and shard.move_id:
+                return True
             if shard.incarnation == incarnation and mine.get(shard.shard_id) != shard.epoch:
                 return True
             if shard.incarnation != incarnation and shard.epoch >= mine.get(shard.shard_id, shard.epoch + 1):

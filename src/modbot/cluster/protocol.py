@@ -50,6 +50,8 @@ class Shard(Message, frozen=True, kw_only=True):
     `since_epoch` is the first epoch of the owner's unbroken ownership: a file that its volume holds counts only if it was written
     under that epoch or a later one, or if it came by the handoff `since_move` that this ownership began with.
 
+    In a grant, `replicated_seq` is the highest number that the last report knew to be in the shard's replica.
+
     While a handoff is under way, `target` and `target_incarnation` say to whom, and `move_id` names it.
     """
 
@@ -60,6 +62,7 @@ class Shard(Message, frozen=True, kw_only=True):
     served: bool = False
     since_epoch: Epoch = Epoch(0)
     since_move: MoveId = MoveId(0)
+    replicated_seq: int = 0
     target: PodId | None = None
     target_incarnation: Incarnation | None = None
     move_id: MoveId = MoveId(0)
@@ -270,18 +273,24 @@ class DeferredRequest(Message, frozen=True, kw_only=True):
 
 
 class InboxPage(Message, frozen=True, kw_only=True):
-    """The entries of one shard that nobody acknowledged yet, oldest first."""
+    """Some entries of one shard that nobody acknowledged yet, oldest first; the next page begins after position `last`."""
 
     entries: list[InboxEntry]
+    last: Count = 0
 
 
 class AcknowledgeRequest(Message, frozen=True, kw_only=True):
-    """The shard file holds these durably; forget them."""
+    """The shard file holds these durably; forget them.
+
+    `interaction_ids` were applied on the direct way: one that Discord was given the deferral of meanwhile stays, because its follow-up
+    is due. Those in `completed` were applied as deferred ones.
+    """
 
     pod_id: PodId
     incarnation: Incarnation
     epoch: Epoch
     interaction_ids: Annotated[list[InteractionId], msgspec.Meta(max_length=5000)]
+    completed: Annotated[list[InteractionId], msgspec.Meta(max_length=5000)] = []
 
 
 class AnonymityKey(Message, frozen=True, kw_only=True):

@@ -31,6 +31,10 @@ _LONGEST_INTERVAL: Final = 600.0
 Socket = aiohttp.ClientWebSocketResponse[Literal[False]]
 
 
+async def at_once() -> None:
+    """Let a RESUME be sent without asking anybody."""
+
+
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """Waiting times in seconds. `reidentify` is the range that Discord documents for op 9; the rest is ours."""
 
@@ -46,13 +50,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """What a connection is given: who we are, how to wait, and the owner's callables.
 
-    `permit` returns once an IDENTIFY may be sent. `durable_seq` is what heartbeats acknowledge. `random` is in [0, 1), `clock`
+    `permit` returns once an IDENTIFY may be sent, `may_resume` once a RESUME may. `durable_seq` is what heartbeats acknowledge. `random` is in [0, 1), `clock`
     counts monotonic seconds.
     """
 
     identity: Identity
     timing: Timing
     permit: Callable[[], Awaitable[None]]
+    may_resume: Callable[[], Awaitable[None]]
     durable_seq: Callable[[], int | None]
     random: Callable[[], float]
     clock: Callable[[], float]
@@ -204,6 +209,8 @@ class Connection:
                 await self._hello.wait()
         except TimeoutError:
             raise _EndedError(Ending(next=Next.RESUME, reason="no HELLO")) from None
+        if self._intake.offset is not None:
+            await self._env.may_resume()
         if (offset := self._intake.offset) is not None:
             await self._send(sending.resume(self._env.identity, offset))
             await self._pause_when_refused()

@@ -5,7 +5,8 @@ What it promises to the owner of a shard:
 * Every dispatch that Discord sends in this session reaches the sink once, in order, or is reported as missing (`intake`).
 * It starts where the owner says (`offset`, read from the shard file, so *committed*) by RESUME, without an IDENTIFY. Later connections
   of the same process resume at the last *received* position: what was received waits in order for its commit in this process.
-* It never sends an IDENTIFY without `permit()` having returned just before (I6).
+* It never sends an IDENTIFY without `permit()` having returned just before (I6), and no RESUME without `may_resume()`: an owner that
+  was replaced while it was not looking would take the session away from the new one (I2).
 * `stop` closes with 4000, hands over everything received and returns the position; the next owner resumes exactly there.
 
 What it refuses to do: to acknowledge what is not durable (heartbeats carry the owner's `durable_seq`), to retry what cannot be mended
@@ -26,7 +27,7 @@ import structlog
 from yarl import URL
 
 from modbot.discord.closing import Ending, Next
-from modbot.discord.connections import Connection, Environment, Socket, Timing
+from modbot.discord.connections import Connection, Environment, Socket, Timing, at_once
 from modbot.discord.frames import FrameReader, GuildFilter
 from modbot.discord.intake import Intake, Sink, Stats
 from modbot.discord.sending import Identity
@@ -50,6 +51,7 @@ class GatewaySession:
         sink: Sink,
         permit: Callable[[], Awaitable[None]],
         durable_seq: Callable[[], int | None],
+        may_resume: Callable[[], Awaitable[None]] = at_once,
         offset: Offset | None = None,
         guilds: GuildFilter | None = None,
         compression: Compression = Compression.ZSTD,
@@ -68,8 +70,8 @@ class GatewaySession:
         self._compression = compression
         self._timing = timing if timing is not None else Timing()
         self._env = Environment(
-            identity=identity, timing=self._timing, permit=permit, durable_seq=durable_seq, random=rng, clock=clock,
-            stats=self.stats,
+            identity=identity, timing=self._timing, permit=permit, may_resume=may_resume, durable_seq=durable_seq,
+            random=rng, clock=clock, stats=self.stats,
         )  # fmt: skip
         self._intake = Intake(
             sink=sink, offset=offset, stats=self.stats, capacity=capacity, progress_every=progress_every

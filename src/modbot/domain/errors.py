@@ -73,7 +73,7 @@ class MoveRefusedError(ModbotError):
 
     code = "move_refused"
     status = 409
-    hint = "`modbot pods` and `modbot shards` show who is live, full, draining or moving."
+    hint = "`GET /pods/health` and `GET /shards` of the config service show who is live, full, draining or moving."
     retry = True
 
 

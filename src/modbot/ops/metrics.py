@@ -36,8 +36,34 @@ LOCAL_ANONYMITY_KEYS: Final = Counter(
 GAPS: Final = Counter(
     "modbot_gaps_total", "Sessions that could not be resumed.", ["shard", "reason"], registry=REGISTRY
 )
+HANDOFF_PAUSE: Final = Histogram(
+    "modbot_handoff_pause_seconds",
+    "Time from the source's last event to the first event at the target of a handoff.",
+    buckets=(0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30),
+    registry=REGISTRY,
+)
+HANDOFFS: Final = Counter("modbot_handoffs_total", "Handoffs to this pod, by outcome.", ["outcome"], registry=REGISTRY)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
+)
+REPLICA_LAG: Final = Gauge(
+    "modbot_replica_lag_seconds",
+    "Age of the oldest commit that is not known to be in the replica.",
+    ["shard"],
+    registry=REGISTRY,
+)
+REPLICA_SYNCS: Final = Counter(
+    "modbot_replica_syncs_total", "Barriers of replication, by how they ended.", ["outcome"], registry=REGISTRY
+)
+SIDECAR_UP: Final = Gauge(
+    "modbot_litestream_up", "1 while the Litestream sidecar answers, by kind of store.", ["store"], registry=REGISTRY
+)
+WAL_BYTES: Final = Gauge("modbot_wal_bytes", "Size of the log (WAL) of a shard file.", ["shard"], registry=REGISTRY)
+RESTORES: Final = Counter(
+    "modbot_restores_total", "Epochs that a restore has looked at, by what they were.", ["outcome"], registry=REGISTRY
+)
+STALE_FILES: Final = Counter(
+    "modbot_stale_files_total", "Shard files of an earlier ownership that were deleted.", registry=REGISTRY
 )
 
 

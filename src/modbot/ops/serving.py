@@ -45,14 +45,25 @@ async def http(app: Any, host: str, port: int, *, reuse_port: bool = False) -> A
         await task
 
 
+class Stop(asyncio.Event):
+    """Set by SIGTERM and SIGINT; `number` is the first of them."""
+
+    number: signal.Signals | None = None
+
+    def because(self, number: signal.Signals) -> None:
+        """Set it."""
+        self.number = self.number or number
+        self.set()
+
+
 @contextlib.contextmanager
-def stop_signal() -> Iterator[asyncio.Event]:
+def stop_signal() -> Iterator[Stop]:
     """Give an event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
+    stop = Stop()
     loop = asyncio.get_running_loop()
     caught = (signal.SIGTERM, signal.SIGINT)
     for number in caught:
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.because, number)
     try:
         yield stop
     finally:

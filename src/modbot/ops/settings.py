@@ -145,11 +145,63 @@ class ConfigSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 45
 
 
+class ReplicaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where replicas of the shard files are kept. With neither a store nor a bucket there are none, and a shard waits for its pod."""
+
+    store: Annotated[
+        str,
+        Env(
+            "MODBOT_REPLICA_STORE",
+            "`file:///folder` or `s3://bucket/prefix?endpoint=…&region=…&forcePathStyle=true`. Empty: the store that `LITESTREAM_BUCKET` names, or none.",
+        ),
+    ] = ""
+    bucket: Annotated[
+        str,
+        Env(
+            "LITESTREAM_BUCKET",
+            "Bucket of the store, in place of `MODBOT_REPLICA_STORE`; shards are kept under `modbot/`.",
+        ),
+    ] = ""
+    endpoint: Annotated[str, Env("LITESTREAM_ENDPOINT", "Address of the S3 service of `LITESTREAM_BUCKET`.")] = ""
+    region: Annotated[str, Env("LITESTREAM_REGION", "Region of `LITESTREAM_BUCKET`.")] = ""
+    access_key_id: Annotated[
+        Secret,
+        Env(
+            "LITESTREAM_ACCESS_KEY_ID",
+            "Key of the store. Without it the usual places are asked (`AWS_ACCESS_KEY_ID`, the role of the pod).",
+        ),
+    ] = Secret("")
+    secret_access_key: Annotated[Secret, Env("LITESTREAM_SECRET_ACCESS_KEY", "The secret of that key.")] = Secret("")
+    socket: Annotated[
+        str,
+        Env(
+            "MODBOT_LITESTREAM_SOCKET",
+            "Control socket of the Litestream sidecar. Empty: `litestream.sock` in `MODBOT_DATA_DIR`.",
+        ),
+    ] = ""
+    program: Annotated[
+        str, Env("MODBOT_LITESTREAM_BIN", "The program that restores a shard; Litestream 0.5.17 or newer.")
+    ] = "litestream"
+    keep_epochs: Annotated[
+        int,
+        Env("MODBOT_REPLICA_KEEP_EPOCHS", "How many epochs of a shard are kept at least, the present one included."),
+    ] = 3
+    keep_hours: Annotated[
+        float,
+        Env(
+            "MODBOT_REPLICA_KEEP_HOURS",
+            "An epoch that was written to within this time is kept in any case.",
+            "hours",
+        ),
+    ] = 24.0
+
+
 class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A gateway pod."""
 
     common: CommonSettings
     discord: DiscordSettings
+    replicas: ReplicaSettings
     pod_name: Annotated[
         str, Env("POD_NAME", "The pod's stable name, such as `gateway-0`; from `metadata.name` in Kubernetes.")
     ]
@@ -167,6 +219,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = ""
     capacity: Annotated[int, Env("MODBOT_CAPACITY", "The most shards this pod accepts.")] = 64
+    drain_limit: Annotated[
+        float,
+        Env(
+            "MODBOT_DRAIN_LIMIT",
+            "How long a pod that got SIGTERM hands its shards to its peers before it stops and keeps the rest. Kubernetes' grace period must be longer.",
+            "seconds",
+        ),
+    ] = 40.0
     egress: Annotated[
         str,
         Env(
@@ -216,6 +276,7 @@ GROUPS: tuple[type[msgspec.Struct], ...] = (
     DiscordSettings,
     ConfigSettings,
     GatewaySettings,
+    ReplicaSettings,
     HttpSettings,
 )
 

@@ -78,12 +78,17 @@ class Tools:
     rest: RestClient
     application_id: int
     now: Callable[[], datetime]
+    replicated: bool = False
+    """Whether a Litestream sidecar moves the logs of the files."""
 
 
 class Engine:
     """One open shard. Create it with `Engine.open`."""
 
-    def __init__(self, tools: Tools, file: ShardFile, offset: Offset | None) -> None:
+    def __init__(self, tools: Tools, path: Path, file: ShardFile, offset: Offset | None) -> None:
+        self.path = path
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after every commit that changed the file."""
         self._tools = tools
         self._file = file
         self._offset = offset
@@ -110,9 +115,11 @@ class Engine:
             StaleEpochError: the file has been written under a newer epoch.
             ForeignFileError: the file is another shard's.
         """
-        connection, offset = await asyncio.to_thread(_claim, path, shard_id, epoch, tools.registry, expected)
+        connection, offset = await asyncio.to_thread(
+            _claim, path, shard_id, epoch, tools.registry, expected, replicated=tools.replicated
+        )
         file = ShardFile(shard_id, epoch, connection, lambda _committed: None)
-        engine = cls(tools, file, offset)
+        engine = cls(tools, path, file, offset)
         file.on_commit = engine._on_commit
         await engine._start()
         return engine
@@ -131,11 +138,6 @@ class Engine:
     def tools(self) -> Tools:
         """Return what this engine shares with the others of the pod."""
         return self._tools
-
-    @property
-    def path(self) -> Path:
-        """Return where the shard's file is."""
-        return Path(self._file.connection.filename)
 
     @property
     def offset(self) -> Offset | None:
@@ -188,6 +190,10 @@ class Engine:
         """Count what the file holds."""
         return await self.commit(lambda tx: Counts(*(tx.one(_SQL["counts"]) or (0, 0, 0, 0))))
 
+    async def quiesce(self, limit: float) -> bool:
+        """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
+        return await self.runner.quiesce(limit)
+
     async def close(self) -> None:
         """Stop effects and timers, commit what waits and close the file."""
         for task in self._tasks:
@@ -221,6 +227,7 @@ class Engine:
             self.broken.set_result(error)
 
     def _on_commit(self, committed: Committed) -> None:
+        self.on_change()
         self.runner.add(committed.effects)
         if committed.next_timer is not None:
             self._timers_changed.set()
@@ -270,10 +277,12 @@ def _claim(
     epoch: Epoch,
     registry: Registry,
     expected: bool,  # noqa: FBT001 - passed by to_thread
+    *,
+    replicated: bool = False,
 ) -> tuple[apsw.Connection, Offset | None]:
     if expected and not path.exists():
         raise MissingFileError(f"The file of shard {shard_id} is not there: {path.name}.")
-    connection = database.connect(path)
+    connection = database.connect(path, replicated=replicated)
     try:
         _check_owner(connection, shard_id, epoch, expected=expected)
         migrations.migrate(connection, registry.series)

@@ -60,11 +60,20 @@ def migrate(connection: apsw.Connection, series: Iterable[Series]) -> None:
     connection.execute("COMMIT")
 
 
+def check(connection: apsw.Connection, series: Iterable[Series]) -> None:
+    """Raise `NewerFileError` when this version cannot write the file; changes nothing."""
+    known = {each.component: len(each.scripts) for each in series}
+    for name, version in connection.execute("SELECT component, version FROM migrations"):
+        _refuse_newer(str(name), int(version), known.get(str(name), int(version)))
+
+
+def _refuse_newer(component: str, version: int, known: int) -> None:
+    if version > known:
+        raise NewerFileError(f"{component} is at version {version} in the file and {known} in the code.")
+
+
 def _migrate_component(connection: apsw.Connection, series: Series, version: int) -> None:
-    if version > len(series.scripts):
-        raise NewerFileError(
-            f"{series.component} is at version {version} in the file and {len(series.scripts)} in the code."
-        )
+    _refuse_newer(series.component, version, len(series.scripts))
     for script in series.scripts[version:]:
         connection.execute(script)
     connection.execute(

@@ -67,6 +67,10 @@ class Runner:
         self._places = asyncio.Semaphore(_SIDE_BY_SIDE)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._running = 0
+        self._may_begin = asyncio.Event()
+        self._may_begin.set()
+        self._settled = asyncio.Event()
         self._closed = False
 
     def add(self, effects: list[PendingEffect]) -> None:
@@ -116,6 +120,18 @@ class Runner:
         """Wait until nothing is pending."""
         await self._idle.wait()
 
+    async def quiesce(self, limit: float) -> bool:
+        """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
+        self._may_begin.clear()
+        if not self._running:
+            return True
+        self._settled.clear()
+        try:
+            await asyncio.wait_for(self._settled.wait(), limit)
+        except TimeoutError:
+            return False
+        return True
+
     async def close(self) -> None:
         """Stop; what is pending stays in its rows."""
         self._closed = True
@@ -147,7 +163,8 @@ class Runner:
         while True:
             try:
                 async with self._places:
-                    await self._run(effect)
+                    await self._may_begin.wait()
+                    await self._run_counted(effect)
             except FencedError:
                 await asyncio.sleep(_FENCE_PAUSE)
             except (StaleEpochError, *FILE_ERRORS):
@@ -168,6 +185,15 @@ class Runner:
             else:
                 metrics.EFFECTS.labels(effect.name, "done").inc()
                 return
+
+    async def _run_counted(self, effect: PendingEffect) -> None:
+        self._running += 1
+        try:
+            await self._run(effect)
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._settled.set()
 
     async def _run(self, effect: PendingEffect) -> None:
         kind = self._registry.effects[effect.name]

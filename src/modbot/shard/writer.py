@@ -42,10 +42,11 @@ FILE_ERRORS = (
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What a commit left for the event loop to do: effects to run and the earliest timer that was set."""
+    """What a commit left for the event loop to do: effects to run, the earliest timer that was set, whether there is more to replicate."""
 
     effects: list[PendingEffect]
     next_timer: int | None
+    changed: bool
 
 
 @dataclass(slots=True)
@@ -56,7 +57,7 @@ class ShardFile:
     epoch: Epoch
     connection: apsw.Connection
     on_commit: Callable[[Committed], None]
-    """Called on the event loop after a commit that asked for effects or timers."""
+    """Called on the event loop after a commit that changed something."""
 
 
 @dataclass(slots=True)
@@ -139,6 +140,7 @@ def _by_shard(items: list[_Item[Any]]) -> list[_Group]:
 def _commit(group: _Group, now: datetime) -> Committed:
     connection = group.shard.connection
     durable = any(item.durable for item in group.items)
+    before = connection.total_changes()
     if durable:
         connection.execute("PRAGMA synchronous = FULL")
     transaction = Transaction(connection, now=now, epoch=group.shard.epoch)
@@ -158,7 +160,7 @@ def _commit(group: _Group, now: datetime) -> Committed:
             connection.execute("DETACH " + schema)
         if durable:
             connection.execute("PRAGMA synchronous = NORMAL")
-    return Committed(transaction.effects, transaction.next_timer)
+    return Committed(transaction.effects, transaction.next_timer, changed=connection.total_changes() != before)
 
 
 def _check_epoch(transaction: Transaction, shard: ShardFile) -> None:
@@ -180,7 +182,7 @@ def _run_item(transaction: Transaction, item: _Item[Any]) -> None:
 
 def _settle(group: _Group) -> None:
     """Tell the callers, on the event loop."""
-    if group.committed is not None and (group.committed.effects or group.committed.next_timer is not None):
+    if group.committed is not None and group.committed.changed:
         group.shard.on_commit(group.committed)
     for item in group.items:
         if item.future.cancelled():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from modbot.cluster import protocol
 from modbot.discord.closing import IntentsRefusedError
 from modbot.domain.ids import Epoch, ShardId
 from modbot.services.gateway.serving import ServedShard
@@ -23,7 +24,7 @@ class Refused:
 
 async def test_a_session_that_is_refused_for_good_is_not_tried_again() -> None:
     surroundings: Any = None
-    served = ServedShard(surroundings, ShardId("0-of-1"), Epoch(1), served=False)
+    served = ServedShard(surroundings, protocol.Shard(shard_id=ShardId("0-of-1"), epoch=Epoch(1)))
     session: Any = Refused()
     refused = asyncio.Event()
     following = asyncio.create_task(served._follow(session, refused))

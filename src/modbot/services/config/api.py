@@ -114,7 +114,7 @@ OPERATIONS: tuple[Operation, ...] = (
         "/shards/{shard_id}/inbox",
         operations.read_inbox,
         gives=protocol.InboxPage,
-        query=("pod_id", "incarnation", "epoch"),
+        query=("pod_id", "incarnation", "epoch", "after"),
         errors=(NotFoundError, StaleEpochError),
     ),
     Operation(

@@ -68,6 +68,15 @@ class Query:
         return self.values.get(name, [])
 
 
+def position(texts: list[str]) -> int:
+    """Read a place in a list that is read page by page; without one it begins at 0."""
+    if not texts:
+        return 0
+    if len(texts) > 1 or not texts[0].isascii() or not texts[0].isdigit() or len(texts[0]) > 18:
+        raise InvalidInputError("'after' is one number, the 'last' of the page before.")
+    return int(texts[0])
+
+
 def query_of(request: Request, known: frozenset[str]) -> Query:
     """Read the query; a name that the operation does not know is a 400."""
     values: dict[str, list[str]] = {}

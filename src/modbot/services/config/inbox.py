@@ -33,12 +33,12 @@ async def defer(database: Database, entries: Sequence[protocol.InboxEntry]) -> N
 
 
 async def read(
-    database: Database, shard_id: ShardId, *, pod_id: PodId, incarnation: Incarnation, epoch: Epoch
+    database: Database, shard_id: ShardId, *, pod_id: PodId, incarnation: Incarnation, epoch: Epoch, after: int = 0
 ) -> protocol.InboxPage:
-    """Return up to `PAGE` waiting entries, oldest first; `StaleEpochError` unless the caller owns the shard."""
+    """Return up to `PAGE` waiting entries behind a position, oldest first; `StaleEpochError` unless the caller owns the shard."""
     async with database.transaction() as connection:
         await _require_owner(connection, shard_id, pod_id, incarnation, epoch)
-        rows = await connection.all("list_inbox", shard_id, PAGE)
+        rows = await connection.all("list_inbox", shard_id, PAGE, after)
     return protocol.InboxPage(
         entries=[
             protocol.InboxEntry(
@@ -48,7 +48,8 @@ async def read(
                 deferred=row["deferred"],
             )
             for row in rows
-        ]
+        ],
+        last=rows[-1]["position"] if rows else after,
     )
 
 
@@ -56,7 +57,7 @@ async def acknowledge(database: Database, shard_id: ShardId, request: protocol.A
     """Forget entries that the shard file holds durably; `StaleEpochError` unless the caller owns the shard."""
     async with database.transaction() as connection:
         await _require_owner(connection, shard_id, request.pod_id, request.incarnation, request.epoch)
-        await connection.one("acknowledge_inbox", shard_id, request.interaction_ids)
+        await connection.one("acknowledge_inbox", shard_id, request.interaction_ids, request.completed)
 
 
 def _columns(entries: Sequence[protocol.InboxEntry]) -> tuple[list[str], list[int], list[str]]:

@@ -1,7 +1,7 @@
 """Moves: the record of a handoff, which says who continues whatever dies.
 
 A handoff has three statements, and each is one guarded update of the shard's row. `begin` aims the shard at a target while its owner
-goes on serving. Then the two pods talk to each other (`services/gateway/handoffs.py`), and one of two things ends it: `complete`,
+goes on serving. Then the two pods talk to each other (`services/gateway/handoff_target.py`), and one of two things ends it: `complete`,
 which makes the target the owner with the next epoch, or `cancel`, after which the source goes on. Both compare the epoch and the
 handoff's number, so exactly one of them succeeds, once (I1). A source that has stopped for the handoff serves again only after its own
 `cancel` succeeded. Everything else that changes the owner (a takeover, a new incarnation, a farewell) clears the handoff in the same
@@ -52,9 +52,7 @@ async def aim(connection: Connection, shard_id: ShardId, *, target: PodId, reaso
 async def complete(database: Database, shard_id: ShardId, request: protocol.HandoffRequest) -> protocol.Shard:
     """Make the target the owner; `StaleEpochError` when the handoff is over or anything changed."""
     async with database.transaction() as connection:
-        await connection.one(
-            "lock_target", request.pod_id
-        )  # a sweep must not end the target while it is made the owner
+        await connection.one("hold_pod", request.pod_id)  # a sweep must not end it while it is made the owner
         row = await connection.one(
             "complete_move", shard_id, request.pod_id, request.incarnation, request.epoch, request.move_id
         )
@@ -65,11 +63,21 @@ async def complete(database: Database, shard_id: ShardId, request: protocol.Hand
 
 
 async def cancel(database: Database, shard_id: ShardId, request: protocol.HandoffRequest) -> None:
-    """Let the source keep the shard; `StaleEpochError` when the handoff was completed, or is over already."""
+    """Let the source keep the shard. A source that finds it cancelled already, and itself the owner, may go on just the same.
+
+    `StaleEpochError` when the handoff was completed, or the caller has nothing to do with the shard any more.
+    """
     async with database.transaction() as connection:
-        if await connection.one("cancel_move", shard_id, request.epoch, request.move_id) is None:
+        if await connection.one("cancel_move", shard_id, request.epoch, request.move_id) is not None:
+            await connection.one("finish_move", request.move_id, protocol.MoveState.CANCELLED, request.detail)
+            return
+        row = await connection.one("lock_shard", shard_id)
+        if row is None or (row["owner"], str(row["incarnation"]), row["epoch"]) != (
+            request.pod_id,
+            request.incarnation,
+            request.epoch,
+        ):
             raise StaleEpochError(_OVER)
-        await connection.one("finish_move", request.move_id, protocol.MoveState.CANCELLED, request.detail)
 
 
 async def latest(database: Database) -> protocol.MoveList:

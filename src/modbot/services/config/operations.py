@@ -103,6 +103,7 @@ async def read_inbox(service: Service, call: Call) -> protocol.InboxPage:
         pod_id=calls.pod_id(call.query.one("pod_id")),
         incarnation=calls.incarnation(call.query.one("incarnation")),
         epoch=calls.epoch(call.query.one("epoch")),
+        after=calls.position(call.query.many("after")),
     )
 
 

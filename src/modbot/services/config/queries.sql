@@ -110,9 +110,9 @@ WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 
 -- name: owned
 -- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8).
-SELECT shard_id, epoch, owner, incarnation, since_epoch, since_move, target, target_incarnation, move_id,
-       EXISTS (SELECT 1 FROM shard_load AS l WHERE l.shard_id = shards.shard_id) AS served
-FROM shards WHERE owner = $1 AND incarnation = $2 ORDER BY number
+SELECT s.shard_id, s.epoch, s.owner, s.incarnation, s.since_epoch, s.since_move, s.target, s.target_incarnation, s.move_id,
+       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq
+FROM shards s LEFT JOIN shard_load l USING (shard_id) WHERE s.owner = $1 AND s.incarnation = $2 ORDER BY s.number
 
 -- name: incoming
 -- The shards that are being handed to this incarnation.
@@ -279,13 +279,13 @@ ON CONFLICT (interaction_id) DO UPDATE SET deferred = true
 SELECT name FROM unnest($1::text[]) AS name WHERE NOT EXISTS (SELECT FROM shards WHERE shard_id = name)
 
 -- name: list_inbox
--- What a shard has not acknowledged and is not expired, oldest first.
-SELECT interaction_id, shard_id, payload, deferred FROM inbox
-WHERE shard_id = $1 AND expires_at > clock_timestamp() ORDER BY position LIMIT $2
+-- What a shard has not acknowledged and is not expired, behind a position ($3), oldest first.
+SELECT position, interaction_id, shard_id, payload, deferred FROM inbox
+WHERE shard_id = $1 AND position > $3 AND expires_at > clock_timestamp() ORDER BY position LIMIT $2
 
 -- name: acknowledge_inbox
--- The shard file holds these durably.
-DELETE FROM inbox WHERE shard_id = $1 AND interaction_id = ANY($2::bigint[])
+-- The shard file holds these durably: those of $2 unless a follow-up is due, and those of $3, whose follow-up was asked for.
+DELETE FROM inbox WHERE shard_id = $1 AND (interaction_id = ANY($2::bigint[]) AND NOT deferred OR interaction_id = ANY($3::bigint[]))
 
 -- name: deferred_shards
 -- The shards whose owner has deferred interactions to complete.
@@ -309,6 +309,10 @@ SELECT shard_id, owner, incarnation, epoch, replica_store, move_id FROM shards W
 -- A pod that may receive shards (`$1`), locked against ending: a valid lease, not draining.
 SELECT pod_id, incarnation, replica_store, capacity FROM pods
 WHERE pod_id = $1 AND state = 'live' AND lease_until > clock_timestamp() AND NOT draining FOR SHARE
+
+-- name: hold_pod
+-- Lock a pod's row against ending while it is made an owner.
+SELECT pod_id FROM pods WHERE pod_id = $1 FOR SHARE
 
 -- name: count_carried
 -- How many shards a pod has or is being handed.

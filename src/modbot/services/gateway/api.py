@@ -29,7 +29,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
-from modbot.services.gateway.archiving import Archiving
+from modbot.services.gateway import archiving, handoff_api
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -40,7 +40,7 @@ _PROBLEM = b"application/problem+json"
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Handler = Callable[[Request], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Api:
@@ -49,15 +49,14 @@ class Api:
     def __init__(self, pod: GatewayPod) -> None:
         self._pod = pod
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
-        archiving = Archiving(pod, self._served)
         self._others = Starlette(
             routes=[
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
                 Route("/shards", self._guarded(self._shards)),
-                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.export), methods=["GET"]),
-                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.import_), methods=["POST"]),
+                *handoff_api.routes(self._served_of, self._guarded),
+                *archiving.routes(pod, self._served, self._guarded),
             ]
         )
 
@@ -123,22 +122,28 @@ class Api:
 
     async def _ready(self, _request: Request) -> Response:
         ready = self._pod.ready
-        return Response("ready\n" if ready else "no lease yet\n", 200 if ready else 503, media_type="text/plain")
+        return Response(
+            "ready\n" if ready else "no lease yet, or draining\n", 200 if ready else 503, media_type="text/plain"
+        )
 
     async def _metrics(self, _request: Request) -> Response:
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
 
-    def _guarded(self, handler: Handler) -> Handler:
-        """Let only holders of the internal token in, and answer errors as problems."""
+    def _guarded(self, endpoint: Endpoint) -> Endpoint:
+        """Ask for the internal token, and turn our errors into problems."""
 
         async def guarded(request: Request) -> Response:
             try:
                 self._authorize(request.headers.get("authorization", "").encode())
-                return await handler(request)
+                return await endpoint(request)
             except ModbotError as error:
                 return Response(_problem(error), error.status, media_type=_PROBLEM.decode())
 
         return guarded
+
+    def _served_of(self, request: Request) -> ServedShard:
+        epoch = request.headers.get("x-modbot-epoch", "").encode()
+        return self._served(ShardId(request.path_params["shard_id"]), epoch)
 
     async def _shards(self, _request: Request) -> Response:
         rows = [_row(served) for served in self._pod.shards.values()]

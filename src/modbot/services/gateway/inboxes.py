@@ -1,7 +1,7 @@
 """The inbox of one shard, as its owner sees it.
 
 The http pods append every interaction to the inbox before it is forwarded. What was forwarded and applied is acknowledged here, after
-a durable commit, so that PostgreSQL can forget it. What nobody applied (its owner died, or Discord has been given the deferral) is
+a durable commit that the replica holds too, so that PostgreSQL can forget it: until then a restored shard finds it again. What nobody applied (its owner died, or Discord has been given the deferral) is
 applied from here. The interaction's id makes both ways the same one: whoever comes second finds it done.
 """
 
@@ -30,7 +30,8 @@ class Inbox:
     def __init__(self, surroundings: Surroundings, engine: Engine) -> None:
         self._surroundings = surroundings
         self._engine = engine
-        self._applied: list[InteractionId] = []
+        self._applied: dict[InteractionId, bool] = {}
+        """What waits to be acknowledged, and whether it was completed as a deferred one."""
         self._noticed = asyncio.Event()
         self._noticed.set()
 
@@ -40,7 +41,7 @@ class Inbox:
 
     def applied(self, interaction_id: InteractionId) -> None:
         """An entry was applied on the direct way; acknowledge it soon."""
-        self._applied.append(interaction_id)
+        self._applied.setdefault(interaction_id, False)
 
     async def run(self) -> None:
         """Look and acknowledge until cancelled."""
@@ -63,18 +64,21 @@ class Inbox:
                 continue
 
     async def _apply_waiting(self) -> None:
-        while True:
-            entries = await self._surroundings.config.read_inbox(
+        """Apply what nobody has applied, page by page: while the replica is behind, much that is done stays in the inbox."""
+        after, full = 0, True
+        while full:
+            page = await self._surroundings.config.read_inbox(
                 self._engine.shard_id,
                 pod_id=self._surroundings.pod_id,
                 incarnation=self._surroundings.incarnation,
                 epoch=self._engine.epoch,
+                after=after,
             )
-            for entry in entries:
-                await self._apply(entry)
-            if len(entries) < _PAGE:
-                return
-            await self._flush()
+            for entry in page.entries:
+                done = self._applied.get(entry.interaction_id)
+                if done is None or (entry.deferred and not done):
+                    await self._apply(entry)
+            after, full = page.last, len(page.entries) == _PAGE
 
     async def _apply(self, entry: protocol.InboxEntry) -> None:
         try:
@@ -82,7 +86,7 @@ class Inbox:
             await self._engine.interact(interaction, deferred=entry.deferred, durable=False)
         except InvalidInputError as error:
             _log.error("inbox_entry_refused", interaction_id=entry.interaction_id, error=str(error))
-        self._applied.append(entry.interaction_id)
+        self._applied[entry.interaction_id] = entry.deferred
 
     async def _acknowledge(self) -> None:
         while True:
@@ -95,16 +99,20 @@ class Inbox:
                 _log.warning("inbox_not_acknowledged", shard=self._engine.shard_id, code=error.code)
 
     async def _flush(self) -> None:
-        """Make what was applied durable, then let PostgreSQL forget it."""
-        batch = self._applied[:5000]
+        """Make what was applied durable, here and in the replica, then let PostgreSQL forget it."""
+        batch = list(self._applied.items())[:5000]
         if not batch:
             return
         await self._engine.commit(lambda _tx: None, durable=True)
+        await self._surroundings.replication.barrier(self._engine)
         await self._surroundings.config.acknowledge_inbox(
             self._engine.shard_id,
-            batch,
+            [interaction_id for interaction_id, completed in batch if not completed],
+            completed=[interaction_id for interaction_id, completed in batch if completed],
             pod_id=self._surroundings.pod_id,
             incarnation=self._surroundings.incarnation,
             epoch=self._engine.epoch,
         )
-        del self._applied[: len(batch)]
+        for interaction_id, completed in batch:
+            if self._applied[interaction_id] == completed:  # not completed as a deferred one meanwhile
+                del self._applied[interaction_id]

@@ -1,7 +1,7 @@
 """The gateway pod: keeps its lease, and serves exactly the shards that the lease grants.
 
 The lease keeper says which shards are ours, in which epoch; `_reconcile` opens what is new, closes what is gone and reopens what came
-back under a newer epoch. Nothing else opens or closes a shard. When this incarnation has ended, everything is closed and the process
+back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). When this incarnation has ended, everything is closed and the process
 ends; whoever starts it again gives it a new one.
 """
 
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -33,13 +34,17 @@ from modbot.discord.transports import Compression
 from modbot.domain.errors import ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
-from modbot.ops import metrics
+from modbot.ops import metrics, replicas
+from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
+from modbot.services.gateway.arrivals import Arrivals
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
+from modbot.services.gateway.replicating import Replication
+from modbot.services.gateway.restores import Restorer
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import database
+from modbot.shard import copying, database, exporting, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
@@ -52,15 +57,19 @@ _ALWAYS_WANTED = frozenset({"READY", "RESUMED", "INTERACTION_CREATE"})
 class GatewayPod:
     """One incarnation of a pod. Create it with `opened`."""
 
-    def __init__(self, settings: GatewaySettings, http: aiohttp.ClientSession) -> None:
+    def __init__(self, settings: GatewaySettings, http: aiohttp.ClientSession, replication: Replication) -> None:
         self.settings = settings
+        self._store = replication.store
         self.pod_id = parse_pod_id(settings.pod_name)
         self.incarnation = Incarnation(str(uuid.uuid4()))
         self.shards: dict[ShardId, ServedShard] = {}
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
+        self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
+        self._heard = asyncio.Event()
+        self._draining = False
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
         config = ConfigClient(settings.config_url, settings.common.internal_token, http)
@@ -81,16 +90,23 @@ class GatewayPod:
             rest=rest,
             application_id=settings.discord.application_id,
             now=_now,
+            replicated=replication.store is not None,
         )
+        data_dir = Path(settings.data_dir)
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
             incarnation=self.incarnation,
-            data_dir=Path(settings.data_dir),
+            data_dir=data_dir,
             tools=tools,
             http=http,
             config=config,
             lease=self.lease,
             anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
+            internal_token=settings.common.internal_token,
+            replication=replication,
+            restorer=Restorer(
+                data_dir, replication.store, program=settings.replicas.program, settled=replication.settled
+            ),
             permits=Permits(config=config, rest=rest, pod_id=self.pod_id, incarnation=self.incarnation),
             gateway_url=settings.discord.gateway_url,
             token=settings.discord.token,
@@ -98,6 +114,7 @@ class GatewayPod:
             wanted=wanted,
             intents=intents_for(wanted, message_content=settings.discord.message_content),
         )
+        self.arrivals = Arrivals(self.surroundings, self.routing)
 
     async def run(self) -> None:
         """Serve until cancelled or until this incarnation has ended."""
@@ -107,6 +124,7 @@ class GatewayPod:
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
+                asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
             try:
@@ -116,6 +134,21 @@ class GatewayPod:
                     task.result()
             finally:
                 await self._stop(tasks)
+
+    async def drain(self, limit: float) -> None:
+        """Ask for the shards to be handed to peers; returns when none is left, no peer can take them, or after `limit` seconds."""
+        self._draining = True
+        self.lease.renew_soon()
+        _log.info("draining", shards=len(self.shards), limit=limit)
+        try:
+            async with asyncio.timeout(limit):
+                while self.shards and self._has_peers():
+                    self._heard.clear()
+                    await self._heard.wait()
+        except TimeoutError:
+            _log.warning("drain_unfinished", shards=sorted(self.shards))
+        else:
+            _log.info("drained", kept=sorted(self.shards))
 
     async def leave(self) -> None:
         """Say goodbye; the shards wait for this pod, whose volume has their files."""
@@ -127,7 +160,7 @@ class GatewayPod:
     @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
-        return self.lease.grant is not None and not self.ended.done()
+        return self.lease.grant is not None and not self.ended.done() and not self._draining
 
     def _introduction(self) -> protocol.RegisterRequest:
         settings = self.settings
@@ -138,6 +171,7 @@ class GatewayPod:
             capacity=settings.capacity,
             egress=settings.egress,
             owns_volume=True,
+            replica_store=None if self._store is None else self._store.name,
         )
 
     def _hooks(self) -> Hooks:
@@ -151,6 +185,7 @@ class GatewayPod:
         }:
             _log.info("assigned guilds", shards=sorted(granted), count=len(granted))
         self._granted = granted
+        self._incoming = grant.incoming
         self._changed.set()
 
     def _on_lost(self) -> None:
@@ -173,10 +208,17 @@ class GatewayPod:
         elapsed, self._measured_at = max(0.001, now - self._measured_at), now
         loads = [load for served in self.shards.values() if (load := served.measure()) is not None]
         demand = self._budget.take_demand() / elapsed
-        return Measurements(tuple(loads), demand, self._budget.take_invalid())
+        return Measurements(tuple(loads), demand, self._budget.take_invalid(), self._draining)
+
+    def _has_peers(self) -> bool:
+        return any(
+            pod.pod_id != self.pod_id and pod.state is protocol.PodState.LIVE and not pod.draining
+            for pod in self.routing.pods()
+        )
 
     def _listen(self, line: protocol.WatchLine) -> None:
         self.lease.notice(line)
+        self._heard.set()
         if isinstance(line, protocol.InboxNotice):
             served = self.shards.get(line.shard_id)
             if served is not None and served.inbox is not None:
@@ -187,14 +229,16 @@ class GatewayPod:
             await self._changed.wait()
             self._changed.clear()
             granted = dict(self._granted)
+            self.arrivals.follow(self._incoming)
             gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
             await asyncio.gather(*(self._close(key) for key in gone))
             for key, shard in granted.items():
                 if key not in self.shards:
                     self._open(shard)
+            self._heard.set()
 
     def _open(self, shard: protocol.Shard) -> None:
-        served = ServedShard(self.surroundings, shard.shard_id, shard.epoch, served=shard.served)
+        served = ServedShard(self.surroundings, shard, arrived=self.arrivals.take(shard))
         self.shards[shard.shard_id] = served
         self._tasks[shard.shard_id] = asyncio.create_task(served.run())
 
@@ -202,17 +246,19 @@ class GatewayPod:
         task = self._tasks.pop(shard_id)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        del self.shards[shard_id]
+        await self.shards.pop(shard_id).handoff.close()
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
+        await self.arrivals.close()
         await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
         for task in tasks[:2]:
             task.cancel()
         await asyncio.gather(*tasks[:2], return_exceptions=True)
         await self.surroundings.tools.writer.close()
+        await self.surroundings.replication.close()
 
 
 @contextlib.asynccontextmanager
@@ -221,10 +267,21 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
     if settings.discord.compression not in _COMPRESSIONS:
         raise SettingsError(f"MODBOT_GATEWAY_COMPRESSION must be one of {', '.join(_COMPRESSIONS)}.")
     database.check_sqlite()
-    with _volume_lock(Path(settings.data_dir)):
+    store = replicas.configured(settings.replicas)
+    program = settings.replicas.program
+    if store is not None and shutil.which(program) is None:
+        raise SettingsError(
+            f"MODBOT_LITESTREAM_BIN: there is no program {program}; without it no shard can be restored."
+        )
+    data_dir = Path(settings.data_dir)
+    with _volume_lock(data_dir):
+        restoring.forget_workplaces(data_dir)
+        copying.forget_unfinished(data_dir)
+        exporting.forget_unfinished(data_dir)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
-        async with aiohttp.ClientSession(connector=connector) as http:
-            yield GatewayPod(settings, http)
+        socket = Path(settings.replicas.socket) if settings.replicas.socket else data_dir / "litestream.sock"
+        async with aiohttp.ClientSession(connector=connector) as http, Sidecar(socket) as sidecar:
+            yield GatewayPod(settings, http, Replication(store, sidecar))
 
 
 @contextlib.contextmanager

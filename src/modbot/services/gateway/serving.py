@@ -2,7 +2,8 @@
 
 The file is opened first and closed last. The session starts at the file's offset; what it receives is committed batch by batch, and a
 batch that cannot be committed ends this round: the session is dropped with everything it had queued, the file is closed, and after a
-pause both start again at the committed offset. Nothing is lost by that, because nothing was acknowledged.
+pause both start again at the committed offset. Nothing is lost by that, because nothing was acknowledged. A handoff to another pod
+ends a round as well; the next one begins only if the shard stays ours (`handoff_source.py`).
 """
 
 from __future__ import annotations
@@ -10,19 +11,24 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from modbot.cluster import protocol
 from modbot.discord.closing import GatewayRefusedError
-from modbot.discord.intake import Batch, Hole, SessionLost
+from modbot.discord.intake import Batch, Hole, Resumed, SessionLost, SessionStarted
 from modbot.discord.sending import Identity
 from modbot.discord.sessions import GatewaySession
 from modbot.domain.errors import StaleEpochError
-from modbot.domain.ids import Epoch, ShardId, parse_formula_shard
+from modbot.domain.ids import parse_formula_shard
 from modbot.ops import metrics
+from modbot.services.gateway import handoff_source
 from modbot.services.gateway.anonymising import anonymised
+from modbot.services.gateway.handoff_source import HandoffSource
+from modbot.services.gateway.handoff_target import Arrived
 from modbot.services.gateway.inboxes import Inbox
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard import database
@@ -31,6 +37,7 @@ from modbot.shard.engine import Engine
 _log = structlog.get_logger()
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
+_RESUME_LIMIT = 1.0
 
 
 @dataclass(slots=True)
@@ -45,17 +52,27 @@ class _Meter:
 class ServedShard:
     """One shard under one epoch. `run` it in a task and cancel it to stop."""
 
-    def __init__(self, surroundings: Surroundings, shard_id: ShardId, epoch: Epoch, *, served: bool) -> None:
-        self.shard_id = shard_id
-        self.epoch = epoch
+    def __init__(self, surroundings: Surroundings, shard: protocol.Shard, *, arrived: Arrived | None = None) -> None:
+        """`shard` as granted; `arrived` when it has just come by a handoff."""
+        self.shard_id = shard.shard_id
+        self.epoch = shard.epoch
+        self.handoff = HandoffSource(surroundings, shard.shard_id, shard.epoch)
         self.engine: Engine | None = None
         self.inbox: Inbox | None = None
         self.problem: str | None = None
         self._surroundings = surroundings
-        self._served = served
+        self._shard = shard
+        self._arrived = arrived
+        self._known = None if arrived is None else arrived.replicated
         self._session: GatewaySession | None = None
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
+        self._stopped_at: float | None = None
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return database.path_of(self._surroundings.data_dir, self.shard_id)
 
     async def put(self, batch: Batch) -> None:
         """Commit a batch: the sink of the gateway session."""
@@ -71,6 +88,8 @@ class ServedShard:
         metrics.EVENTS.labels(self.shard_id).inc(applied.dispatches)
         metrics.EVENT_LAG.labels(self.shard_id).observe(took)
         for item in batch.items:
+            if isinstance(item, Resumed | SessionStarted):
+                self._observe_pause()
             if isinstance(item, SessionLost | Hole):
                 metrics.GAPS.labels(self.shard_id, "hole" if isinstance(item, Hole) else "session lost").inc()
 
@@ -81,6 +100,9 @@ class ServedShard:
             started = time.monotonic()
             try:
                 await self._serve_once()
+                if self.handoff.parted:
+                    await self.handoff.kept()
+                    continue
             except StaleEpochError as error:
                 self.problem = str(error)
                 _log.warning("shard_lost", shard=self.shard_id, epoch=self.epoch, error=str(error))
@@ -103,6 +125,7 @@ class ServedShard:
         meter, self._meter = self._meter, _Meter(since=now)
         connected = self._session is not None and self._session.connected
         metrics.CONNECTED.labels(self.shard_id).set(int(connected))
+        replica = self._surroundings.replication.replicated(self.shard_id)
         return protocol.ShardLoad(
             shard_id=self.shard_id,
             epoch=self.epoch,
@@ -110,26 +133,42 @@ class ServedShard:
             events_per_second=round(meter.events / max(0.001, now - meter.since), 2),
             lag_seconds=round(meter.slowest, 4),
             connected=connected,
+            file_bytes=database.file_bytes(engine.path),
+            replica_lag=None if replica is None else round(replica.lag, 3),
+            replicated_seq=0 if replica is None or replica.offset is None else replica.offset.seq,
         )
 
     async def _serve_once(self) -> None:
-        path = database.path_of(self._surroundings.data_dir, self.shard_id)
-        engine = await Engine.open(self._surroundings.tools, path, self.shard_id, self.epoch, expected=self._served)
-        self.engine, self.inbox, self._served = engine, Inbox(self._surroundings, engine), True
+        around = self._surroundings
+        found = await around.restorer.find(self._shard)
+        engine = await Engine.open(around.tools, self.path, self.shard_id, self.epoch, expected=found.there)
+        self.engine, self.inbox = engine, Inbox(around, engine)
+        self._shard = msgspec.structs.replace(self._shard, served=True)
+        around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
         self.problem = None
-        self._surroundings.lease.renew_soon()
+        around.lease.renew_soon()
         try:
             await self._work(engine, self.inbox)
         finally:
             self.engine = self.inbox = None
             metrics.CONNECTED.labels(self.shard_id).set(0)
-            await asyncio.shield(engine.close())
+            await asyncio.shield(self._close(engine))
+
+    async def _close(self, engine: Engine) -> None:
+        await engine.close()
+        replicated = self._surroundings.replication.replicated(self.shard_id)
+        self._known = None if replicated is None else replicated.offset
+        self._surroundings.replication.end(self.shard_id)
+        if self._stopped_at is not None:
+            self.handoff.part(engine.offset, replicated=self._known, stopped_at=self._stopped_at)
+            self._stopped_at = None
 
     async def _work(self, engine: Engine, inbox: Inbox) -> None:
         session = self._session = self._open_session(engine)
         refused = asyncio.Event()
         session_task = asyncio.create_task(self._follow(session, refused))
-        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine))]
+        leaving = asyncio.create_task(self._leave_when_asked(engine))
+        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), leaving]
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
@@ -147,6 +186,21 @@ class ServedShard:
                 session_task.cancel()
             await asyncio.shield(asyncio.gather(session_task, return_exceptions=True))
             self._session = None
+
+    async def _leave_when_asked(self, engine: Engine) -> None:
+        """Return when the shard is to stop for a handoff: effects under way have ended, events still flow."""
+        await self.handoff.wanted()
+        if not await engine.quiesce(handoff_source.EFFECTS_LIMIT):
+            _log.warning("handoff_cuts_effects", shard=self.shard_id)
+        self._stopped_at = time.monotonic()
+
+    def _observe_pause(self) -> None:
+        """The first event after a handoff has been committed here."""
+        if self._arrived is not None:
+            paused = time.monotonic() - self._arrived.stopped_at
+            metrics.HANDOFF_PAUSE.observe(paused)
+            _log.info("handoff_flows", shard=self.shard_id, epoch=self.epoch, paused=round(paused, 3))
+            self._arrived = None
 
     async def _follow(self, session: GatewaySession, refused: asyncio.Event) -> None:
         """Run the session until it is stopped.
@@ -170,8 +224,11 @@ class ServedShard:
         async def permit() -> None:
             await around.permits.wait(self.shard_id, self.epoch, recovery=recovery)
 
+        async def may_resume() -> None:
+            await around.lease.valid(_RESUME_LIMIT)
+
         def durable_seq() -> int | None:
-            return engine.offset.seq if engine.offset is not None else None
+            return around.replication.durable_seq(engine)
 
         return GatewaySession(
             http=around.http,
@@ -180,6 +237,7 @@ class ServedShard:
             wanted=around.wanted,
             sink=self,
             permit=permit,
+            may_resume=may_resume,
             durable_seq=durable_seq,
             offset=engine.offset,
             compression=around.compression,

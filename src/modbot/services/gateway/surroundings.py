@@ -14,6 +14,8 @@ from modbot.discord.transports import Compression
 from modbot.domain.ids import Incarnation, PodId
 from modbot.ops.settings import Secret
 from modbot.services.gateway.permits import Permits
+from modbot.services.gateway.replicating import Replication
+from modbot.services.gateway.restores import Restorer
 from modbot.shard.engine import Tools
 
 
@@ -30,6 +32,9 @@ class Surroundings:
     lease: LeaseKeeper
     permits: Permits
     anonymity: AnonymityKeys
+    internal_token: Secret
+    replication: Replication
+    restorer: Restorer
     gateway_url: str
     token: Secret
     compression: Compression

@@ -1,0 +1,76 @@
+"""Which copy of a shard counts: rules about files and epochs, without looking at either.
+
+A file on a pod's volume counts only within the unbroken ownership that wrote it. Between two ownerships somebody else served the
+shard, and the file is a past that has gone on elsewhere (I8). A restored file counts only if it is what its path says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from modbot.domain.ids import Epoch, MoveId, ShardId
+from modbot.domain.offsets import Offset
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What a shard file says about itself. `arrived_by`: the handoff that brought it, or 0."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    arrived_by: MoveId
+    offset: Offset | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """What a grant says: since when the owner has owned the shard without a break, and by which handoff it came (0: another way)."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    since_epoch: Epoch
+    since_move: MoveId
+    served: bool
+
+
+def why_not_ours(facts: FileFacts, owned: Ownership) -> str:
+    """Say why a file on the volume does not count under this grant; empty when it does.
+
+    A file with a newer epoch than the grant's counts as ours here: opening it is refused, and nothing may replace it.
+    """
+    if facts.shard_id != owned.shard_id:
+        return f"it is the file of shard {facts.shard_id}"
+    if facts.epoch >= owned.since_epoch:
+        return ""
+    if owned.since_move and facts.arrived_by == owned.since_move:
+        return ""
+    return f"it was written under epoch {facts.epoch}, and others have owned the shard before epoch {owned.since_epoch}"
+
+
+def why_not_sound(facts: FileFacts, owned: Ownership, *, path_epoch: Epoch) -> str:
+    """Say why a restored file is not what its path says; empty when it is.
+
+    Its epoch may be later than that of its path: a restarted owner stamps its file before the sidecar has turned to the new path. It
+    can be neither earlier than the path nor later than the grant.
+    """
+    if facts.shard_id != owned.shard_id:
+        return f"it holds shard {facts.shard_id}"
+    if not path_epoch <= facts.epoch <= owned.epoch:
+        return f"it holds epoch {facts.epoch}, in the path of epoch {path_epoch}, under a grant of epoch {owned.epoch}"
+    if facts.offset is not None and facts.offset.seq < 0:
+        return f"it holds the number {facts.offset.seq}"
+    return ""
+
+
+def decide_forgotten(
+    written: Mapping[Epoch, datetime | None], *, own: Epoch, keep: int, before: datetime
+) -> Sequence[Epoch]:
+    """Return the epochs whose replicas may go, once that of `own` is complete.
+
+    Kept are the `keep` newest up to `own`, it included, and everything that was written to since `before`. Epochs after `own` belong to
+    a later owner and are never touched.
+    """
+    older = sorted((epoch for epoch in written if epoch < own), reverse=True)
+    return [epoch for epoch in older[max(0, keep - 1) :] if (moment := written[epoch]) is None or moment < before]
