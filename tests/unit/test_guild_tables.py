@@ -16,7 +16,7 @@ from modbot.shard.feature import Feature
 from modbot.shard.migrations import Series
 from modbot.shard.registry import Registry
 
-OF_NO_GUILD = {"shard", "migrations", "gaps"}
+OF_NO_GUILD = {"shard", "migrations", "gaps", "transfers", "recorded_events", "held_events"}
 
 
 @pytest.fixture

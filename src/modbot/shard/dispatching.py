@@ -36,14 +36,14 @@ from modbot.discord.interactions import Interaction
 from modbot.domain.ids import GuildId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import dead_letters, interactions, snapshot
+from modbot.shard import dead_letters, interactions, snapshot, transfers
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
-_Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
+Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +63,39 @@ def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
     except FILE_ERRORS:
         raise
     except Exception:  # noqa: BLE001 - which handler it was comes out in the careful run
-        return _apply(tx, batch, registry, _run_carefully)
+        return _apply(tx, batch, registry, run_carefully)
 
 
-def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Applied:
+def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Run) -> Applied:
     session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
-    handlers = registry.handlers
-
-    def answer(part: Transaction, interaction: Interaction) -> None:
-        interactions.apply_from_gateway(part, interaction, registry)
-
+    elsewhere = transfers.states(tx)
     for item in batch.items:
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
-            if isinstance(item.data, Interaction):
-                dead += run(tx, item, "interactions.apply", answer)
-            for name, handler in handlers.get(item.name, ()):
-                dead += run(tx, item, name, handler)
+            if transfers.admit(tx, item, elsewhere.get(tx.guild_id)):
+                dead += handle(tx, item, registry, run)
         else:
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
     _store_offset(tx, batch.offset)
     return Applied(batch.offset, dispatches, dead)
+
+
+def handle(tx: Transaction, item: Dispatch, registry: Registry, run: Run) -> int:
+    """Run the handlers of an event of the current guild under the current cause; returns how many dead letters that made."""
+    dead = 0
+    if isinstance(item.data, Interaction):
+
+        def answer(part: Transaction, interaction: Interaction) -> None:
+            interactions.apply_from_gateway(part, interaction, registry)
+
+        dead += run(tx, item, "interactions.apply", answer)
+    for name, handler in registry.handlers.get(item.name, ()):
+        dead += run(tx, item, name, handler)
+    return dead
 
 
 def _store_offset(tx: Transaction, offset: Offset | None) -> None:
@@ -103,11 +111,14 @@ def _follow_session(tx: Transaction, item: Item, session: str) -> int:
     match item:
         case SessionStarted(ready=ready):
             tx.execute(_SQL["store_bot"], (ready.user.id,))
+            transfers.note_new_session(tx)
             snapshot.mark_absent(tx, (guild.id for guild in ready.guilds))
             tx.execute(_SQL["close_gaps"], (tx.now_ms,))
         case SessionLost(reason=reason, last=last):
+            transfers.note_interruption(tx)
             tx.execute(_SQL["open_gap"], (last.session_id, last.seq, reason, tx.now_ms))
         case Hole(after=after, before=before):
+            transfers.note_interruption(tx)
             reason = f"dispatches {after + 1} to {before - 1} never came"
             tx.execute(_SQL["record_hole"], (session, after, reason, tx.now_ms))
         case Unreadable(seq=seq, name=name, reason=reason):
@@ -123,7 +134,8 @@ def _run(tx: Transaction, item: Dispatch, _name: str, handler: EventHandler) -> 
     return 0
 
 
-def _run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHandler) -> int:
+def run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHandler) -> int:
+    """Run one handler; what it cannot do becomes a dead letter and nothing else of it stays."""
     try:
         with tx.savepoint():
             handler(tx, item.data)

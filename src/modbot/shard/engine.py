@@ -25,7 +25,7 @@ from modbot.discord.intake import Batch
 from modbot.discord.interactions import Interaction
 from modbot.discord.rest import RestClient
 from modbot.domain.errors import ModbotError, StaleEpochError
-from modbot.domain.ids import Epoch, GuildId, ShardId
+from modbot.domain.ids import Epoch, GuildId, ShardId, dedicated_guild
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
 from modbot.shard import database, dead_letters, dispatching, failing, interactions, migrations
@@ -309,6 +309,9 @@ def _check_owner(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch, *
 def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offset | None:
     row = connection.execute(_SQL["read_shard"]).fetchone()
     if row is None:
+        guild_id = dedicated_guild(shard_id)
+        if guild_id is not None:
+            connection.execute(_SQL["await_guild"], (guild_id,))  # before the file is a shard's: a kill between may repeat it
         connection.execute(_SQL["create_shard"], (shard_id, epoch))
         return None
     connection.execute(_SQL["claim"], (epoch,))

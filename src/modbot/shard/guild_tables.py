@@ -17,6 +17,8 @@ from modbot.ops import statements
 
 _SQL = statements.load("modbot.shard", "archive.sql")
 GUILD_COLUMN = "guild_id"
+# About the whereabouts of a guild, not about the guild: they stay with the file.
+_STAYING = frozenset({"transfers", "recorded_events", "held_events"})
 Query = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
@@ -52,7 +54,7 @@ def reader(connection: apsw.Connection) -> Query:
 def find(query: Query, schema: str = "main") -> list[GuildTable]:
     """Return the guild tables of an open file (or of one attached to it) by name."""
     found = (_read(query, schema, name, without_rowid=bool(wr)) for name, wr in tables(query, schema))
-    return [table for table in found if GUILD_COLUMN in table.columns]
+    return [table for table in found if GUILD_COLUMN in table.columns and table.name not in _STAYING]
 
 
 def others(query: Query) -> list[str]:
