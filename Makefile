@@ -51,6 +51,11 @@ format: setup ## rewrite the code in the house format
 bench: setup ## measure speeds and sizes, write build/bench.json
 	@$(RUN)/python -m bench $(ARGS)
 
+.PHONY: model
+model: setup ## check the models of ownership (ARGS="--deep")
+	@scripts/install-test-tools
+	@$(RUN)/python scripts/check_model.py $(ARGS)
+
 .PHONY: clean
 clean: ## forget the virtual environment and the state of `make dev`
 	@rm -rf $(VENV) .modbot build

@@ -16,6 +16,7 @@ from modbot.domain.ids import Epoch, PodId, ShardId
 from modbot.ops import serving
 from modbot.ops.settings import Secret
 from modbot.services.gateway.api import Api
+from modbot.shard.gaps import Summary
 
 TOKEN = "an-internal-token-of-this-test"
 INTERACTION = {
@@ -27,6 +28,24 @@ INTERACTION = {
     "data": {"name": "setup", "type": 1},
 }
 OTHER = Route(ShardId("1-of-2"), Epoch(7), PodId("gateway-1"), "http://gateway-1.gateway-internal:3000")
+GAP = Summary(
+    gap_id=1,
+    kind="session",
+    reason="op 9",
+    session_id="a",
+    last_seq=7,
+    next_session_id="b",
+    next_seq=1,
+    missing=None,
+    began_at=1,
+    ended_at=2,
+    guilds=3,
+    repaired=2,
+    messages=37,
+    entries=0,
+    bans=0,
+    unreadable=1,
+)
 
 
 class Engine:
@@ -37,6 +56,9 @@ class Engine:
     def __init__(self) -> None:
         self.asked: list[tuple[int, bool, bool]] = []
         self.error: Exception | None = None
+
+    async def list_gaps(self) -> list[Summary]:
+        return [GAP]
 
     async def interact(self, interaction: Any, *, deferred: bool, durable: bool) -> bytes:
         if self.error is not None:
@@ -148,4 +170,7 @@ async def test_probes_and_shards(pod: Pod, call: Any) -> None:
     async with call.session.get(f"{call.url}/shards") as answer:
         assert answer.status == 401
     async with call.session.get(f"{call.url}/shards", headers={"authorization": f"Bearer {TOKEN}"}) as answer:
-        assert await answer.json() == [{"shard_id": "0-of-2", "epoch": 3, "open": True, "seq": None, "problem": None}]
+        (row,) = await answer.json()
+    assert (row["shard_id"], row["epoch"], row["open"], row["seq"], row["problem"]) == ("0-of-2", 3, True, None, None)
+    (gap,) = row["gaps"]
+    assert (gap["last_seq"], gap["next_seq"], gap["messages"], gap["unreadable"]) == (7, 1, 37, 1)

@@ -5,7 +5,8 @@ that are answered with 401, 403 or 429. Both are facts of the fleet, not of a po
 a rate, asks how many invalid requests it had, and closes the egress of an address (the breaker) well before the ban.
 
 The budget is a token bucket that holds at most a tenth of a second's tokens (at least one): a second never sees more than 1.1
-times the rate, and unused time is not saved up. Waiters are served in order. Without a share nothing leaves. Answers to
+times the rate, and unused time is not saved up. Waiters are served in order. What can wait (`background`) gets a token only while nobody else waits, and at most every other one, so that
+an urgent request finds the bucket at most one token short. Without a share nothing leaves. Answers to
 interactions are outside Discord's global limit and do not take tokens, but a closed breaker holds for them too.
 
 The clock is the event loop's.
@@ -40,6 +41,8 @@ class Budget:
         self._counted_at = self._loop.time()
         self._paused_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._background: deque[asyncio.Future[None]] = deque()
+        self._background_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._invalid = 0
         self._demand = 0
@@ -59,21 +62,19 @@ class Budget:
         if not self._open:
             raise EgressClosedError("The egress of this address is closed.")
 
-    async def take(self) -> None:
+    async def take(self, *, background: bool = False) -> None:
         """Wait for a token and take it; `EgressClosedError` when the breaker opens meanwhile."""
         self._demand += 1
         self.check_open()
-        if not self._waiting and self._free():
-            self._tokens -= 1
-            return
+        waiting = self._background if background else self._waiting
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
-        self._arm()
+        waiting.append(turn)
+        self._wake()
         try:
             await turn
         finally:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
+            if turn in waiting:
+                waiting.remove(turn)
 
     def pause(self, seconds: float) -> None:
         """Let nothing through for some time (a global 429)."""
@@ -107,23 +108,33 @@ class Budget:
 
     def _wake(self) -> None:
         while self._waiting and self._free():
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._tokens -= 1
-                turn.set_result(None)
+            self._give(self._waiting)
+        while self._background and not self._waiting and self._loop.time() >= self._background_at and self._free():
+            if self._give(self._background):
+                self._background_at = self._loop.time() + 2 / self._rate
         self._arm()
+
+    def _give(self, waiting: deque[asyncio.Future[None]]) -> bool:
+        """Give a token to the first one that still waits for it; False when there was none."""
+        turn = waiting.popleft()
+        if turn.done():
+            return False
+        self._tokens -= 1
+        turn.set_result(None)
+        return True
 
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._waiting and self._rate > 0:
+        if (self._waiting or self._background) and self._rate > 0:
             self._refill()
             token_at = self._loop.time() + max(0.0, 1.0 - self._tokens) / self._rate
-            self._timer = self._loop.call_at(max(token_at, self._paused_until), self._wake)
+            earliest = self._paused_until if self._waiting else max(self._paused_until, self._background_at)
+            self._timer = self._loop.call_at(max(token_at, earliest), self._wake)
 
     def _refuse_waiting(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
+        while self._waiting or self._background:
+            turn = (self._waiting or self._background).popleft()
             if not turn.done():
                 turn.set_exception(EgressClosedError("The egress of this address is closed."))

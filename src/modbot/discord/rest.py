@@ -120,18 +120,28 @@ class RestClient:
         reason: str | None = None,
         files: Sequence[File] = (),
         auth: bool = True,
+        background: bool = False,
         timeout: float = TIMEOUT,  # noqa: ASYNC109 - the gate has to be told
     ) -> Response:
         """Carry out one request and return Discord's answer.
 
-        `reason` goes to the guild's audit log (cut to 512 characters). `timeout` is per try, in seconds. Raises the errors of
+        `reason` goes to the guild's audit log (cut to 512 characters). `timeout` is per try, in seconds. `background` requests take
+        only what others leave of the share. Raises the errors of
         `rest_errors`, `FencedError` and `EgressClosedError`.
         """
         headers = self._headers(reason, auth=auth and route.authenticated)
         waited = 0.0
         for number in range(1, self._tries + 1):
             try:
-                answer = await self._try(route, json=json, params=params, headers=headers, files=files, seconds=timeout)
+                answer = await self._try(
+                    route,
+                    json=json,
+                    params=params,
+                    headers=headers,
+                    files=files,
+                    seconds=timeout,
+                    background=background,
+                )
             except ServerError:
                 if number == self._tries or not route.repeatable:
                     raise
@@ -164,7 +174,15 @@ class RestClient:
         return content if len(content) <= limit else None
 
     async def _try(
-        self, route: Route, *, json: Any, params: Any, headers: dict[str, str], files: Sequence[File], seconds: float
+        self,
+        route: Route,
+        *,
+        json: Any,
+        params: Any,
+        headers: dict[str, str],
+        files: Sequence[File],
+        seconds: float,
+        background: bool,
     ) -> _Answer:
         bucket = self._buckets.of(route)
         await self._within_patience(route, bucket.enter())
@@ -173,7 +191,7 @@ class RestClient:
             if route.interaction:
                 self._budget.check_open()
             else:
-                await self._within_patience(route, self._budget.take())
+                await self._within_patience(route, self._budget.take(background=background))
             if (why := self._gate(seconds)) is not None:
                 raise FencedError(f"{route} was not sent: {why}.")
             answer = await self._send(route, json=json, params=params, headers=headers, files=files, seconds=seconds)

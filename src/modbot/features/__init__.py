@@ -5,14 +5,15 @@
 """
 
 from modbot.features import activity, moderation, reports, setup, user_threads
-from modbot.shard import interactions, snapshot
+from modbot.shard import gaps, interactions, snapshot
 from modbot.shard.feature import Feature
 
 
 def all_features() -> tuple[Feature, ...]:
-    """Return every feature of modbot, in the order in which they see an event: the guild snapshot first."""
+    """Return every feature of modbot, in the order in which they see an event: the guild snapshot first, then the plan of repairs."""
     return (
         snapshot.feature,
+        gaps.feature,
         interactions.feature,
         activity.feature,
         user_threads.feature,

@@ -43,6 +43,19 @@ HANDOFF_PAUSE: Final = Histogram(
     registry=REGISTRY,
 )
 HANDOFFS: Final = Counter("modbot_handoffs_total", "Handoffs to this pod, by outcome.", ["outcome"], registry=REGISTRY)
+GAP_RECOVERED: Final = Counter(
+    "modbot_gap_recovered_total",
+    "Messages, audit log entries and changes of bans that were read back.",
+    ["kind"],
+    registry=REGISTRY,
+)
+GAP_UNREADABLE: Final = Counter(
+    "modbot_gap_unreadable_total",
+    "Channels, audit logs and ban lists that a repair could not read.",
+    ["kind"],
+    registry=REGISTRY,
+)
+GAP_GUILDS: Final = Gauge("modbot_gap_guilds", "Guilds whose gaps are not repaired yet.", ["shard"], registry=REGISTRY)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )

@@ -10,7 +10,7 @@ import msgspec
 from modbot.discord import events
 from modbot.discord.frames import Dispatch
 from modbot.domain.ids import GuildId, TransferId
-from modbot.shard import dispatching, importing, transfers
+from modbot.shard import dispatching, importing, marks, transfers
 from modbot.shard.archive import Manifest
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
@@ -45,9 +45,12 @@ def release(tx: Transaction, guild_id: GuildId, registry: Registry) -> int:
 
 
 def _apply(tx: Transaction, guild_id: GuildId, held: Sequence[tuple[str, str, bytes]], registry: Registry) -> int:
+    items = []
     for cause, name, body in held:
         tx.guild_id, tx.cause = guild_id, cause
         data = msgspec.json.decode(body, type=events.TYPES[name], strict=False)
         item = Dispatch(seq=0, name=name, data=data, raw=msgspec.Raw(body))
         dispatching.handle(tx, item, registry, dispatching.run_carefully)
+        items.append(item)
+    marks.Tracker(tx).flush(tx, items)
     return len(held)

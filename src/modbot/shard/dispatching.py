@@ -18,7 +18,8 @@ owner) resumes at the old number and gets the batch again. Three things keep the
 3. A handler that fails must not hold the number back for ever nor let its dispatch vanish: the batch is undone and run once more,
    carefully, with a savepoint around every handler, and what fails then is kept as a dead letter in the same transaction (I9).
 
-Dispatches that no feature wants are dropped before they get here; their numbers count all the same.
+Dispatches that no feature wants are dropped before they get here; their numbers count all the same. What a gap repair has applied
+already is passed over (`marks`).
 
 Shown by a model of the rule and by the scenario tests: with these three, no event is lost or doubled (I3); without the first, every
 run of the model loses or doubles some.
@@ -26,17 +27,20 @@ run of the model loses or doubles some.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from modbot.discord.frames import Dispatch, Unreadable
 from modbot.discord.intake import Batch, Hole, Item, SessionLost, SessionStarted
 from modbot.discord.interactions import Interaction
+from modbot.discord.objects import Object
 from modbot.domain.ids import GuildId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import dead_letters, interactions, snapshot, transfers
+from modbot.shard import dead_letters, gaps, interactions, marks, snapshot, transfers
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
@@ -53,6 +57,8 @@ class Applied:
     offset: Offset | None
     dispatches: int
     dead_letters: int
+    repairing: bool = False
+    """Whether guilds of the shard are, or were just now, under repair."""
 
 
 def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
@@ -70,18 +76,39 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Run) -> Appli
     session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
     elsewhere = transfers.states(tx)
-    for item in batch.items:
+    tracker = marks.Tracker(tx)
+    passed: set[int] = set()  # numbers of items that belong to guilds that are not served here
+    done = 0  # items whose marks are stored
+    for number, item in enumerate(batch.items):
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
-            if transfers.admit(tx, item, elsewhere.get(tx.guild_id)):
+            if elsewhere and not transfers.admit(tx, item, elsewhere.get(tx.guild_id)):
+                passed.add(number)
+            elif not tracker.repairing or tracker.admits(tx, item):
                 dead += handle(tx, item, registry, run)
         else:
+            tracker.flush(tx, _served(batch, done, number, passed))
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
+            tracker, done = marks.Tracker(tx), number + 1
+    tracker.flush(tx, _served(batch, done, len(batch.items), passed))
     _store_offset(tx, batch.offset)
-    return Applied(batch.offset, dispatches, dead)
+    return Applied(batch.offset, dispatches, dead, tracker.repairing)
+
+
+def apply_recovered(tx: Transaction, name: str, data: Object, registry: Registry) -> int:
+    """Let the handlers take an event of the current guild that was read back; returns how many dead letters that made."""
+    item = Dispatch(0, name, data, msgspec.Raw(b""))
+    return sum(run_carefully(tx, item, each, handler) for each, handler in registry.handlers.get(name, ()))
+
+
+def _served(batch: Batch, begin: int, end: int, passed: set[int]) -> Sequence[Item]:
+    """Return the items of a part of the batch without those of guilds that are not served here."""
+    if not passed:
+        return batch.items[begin:end]
+    return [batch.items[number] for number in range(begin, end) if number not in passed]
 
 
 def handle(tx: Transaction, item: Dispatch, registry: Registry, run: Run) -> int:
@@ -102,25 +129,24 @@ def _store_offset(tx: Transaction, offset: Offset | None) -> None:
     if offset is None:
         tx.execute(_SQL["forget_session"])
     else:
-        tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq))
+        tx.execute(_SQL["store_offset"], (offset.session_id, offset.resume_url, offset.seq, tx.now_ms))
 
 
 def _follow_session(tx: Transaction, item: Item, session: str) -> int:
     """Follow what is no dispatch; returns how many dead letters that made."""
     tx.guild_id, tx.cause = GuildId(0), session
     match item:
-        case SessionStarted(ready=ready):
+        case SessionStarted(offset=offset, ready=ready):
             tx.execute(_SQL["store_bot"], (ready.user.id,))
             transfers.note_new_session(tx)
             snapshot.mark_absent(tx, (guild.id for guild in ready.guilds))
-            tx.execute(_SQL["close_gaps"], (tx.now_ms,))
-        case SessionLost(reason=reason, last=last):
+            gaps.follow_again(tx, offset)
+        case SessionLost():
             transfers.note_interruption(tx)
-            tx.execute(_SQL["open_gap"], (last.session_id, last.seq, reason, tx.now_ms))
-        case Hole(after=after, before=before):
+            gaps.lose_session(tx, item)
+        case Hole():
             transfers.note_interruption(tx)
-            reason = f"dispatches {after + 1} to {before - 1} never came"
-            tx.execute(_SQL["record_hole"], (session, after, reason, tx.now_ms))
+            gaps.record_hole(tx, session, item)
         case Unreadable(seq=seq, name=name, reason=reason):
             tx.execute(_SQL["insert_dead_letter"], (0, f"{session}/{seq}", f"decode {name}", reason, None, tx.now_ms))
             return 1

@@ -28,10 +28,11 @@ from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.domain.ids import Epoch, GuildId, ShardId, dedicated_guild
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import database, dead_letters, dispatching, failing, interactions, migrations
+from modbot.shard import database, dead_letters, dispatching, failing, gaps, interactions, migrations
 from modbot.shard.dispatching import Applied
 from modbot.shard.effects import TOKEN_LIFE
 from modbot.shard.registry import Registry
+from modbot.shard.repairing import Repairer
 from modbot.shard.runner import Runner
 from modbot.shard.transaction import PendingEffect, Transaction, from_ms, to_ms
 from modbot.shard.writer import FILE_ERRORS, Committed, ShardFile, Writer
@@ -104,6 +105,9 @@ class Engine:
             on_failed=self._explain_failure,
             on_broken=self._break,
         )
+        self.repairer = Repairer(
+            shard_id=file.shard_id, registry=tools.registry, journal=self, rest=tools.rest, now=tools.now
+        )
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -148,6 +152,8 @@ class Engine:
         """Commit a batch of dispatches together with its seq. Raises what kept the batch from being committed."""
         applied = await self.commit(lambda tx: dispatching.apply_batch(tx, batch, self._tools.registry))
         self._offset = applied.offset
+        if applied.repairing:
+            self.repairer.notice()
         return applied
 
     async def interact(self, interaction: Interaction, *, deferred: bool, durable: bool) -> bytes:
@@ -194,6 +200,10 @@ class Engine:
         """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
         return await self.runner.quiesce(limit)
 
+    async def list_gaps(self) -> list[gaps.Summary]:
+        """Return the newest gaps of the stream, with what became of them."""
+        return await self.commit(gaps.summaries)
+
     async def close(self) -> None:
         """Stop effects and timers, commit what waits and close the file."""
         for task in self._tasks:
@@ -213,11 +223,12 @@ class Engine:
         pending = await self.commit(lambda tx: [PendingEffect(*row) for row in tx.all(_SQL["pending_effects"])])
         self.runner.add(pending)
         self._tasks = [asyncio.create_task(self._run_timers()), asyncio.create_task(self._keep_house())]
+        self._tasks.append(asyncio.create_task(self.repairer.run()))
         for task in self._tasks:
             task.add_done_callback(self._notice_end)
 
     def _notice_end(self, task: asyncio.Task[None]) -> None:
-        """Timers and housekeeping run as long as the engine: one that ends by itself breaks it, so that the pod opens it again."""
+        """Timers, repairs and housekeeping run as long as the engine: one that ends by itself breaks it, so that the pod opens it again."""
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             self._break(error)
@@ -311,7 +322,9 @@ def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offs
     if row is None:
         guild_id = dedicated_guild(shard_id)
         if guild_id is not None:
-            connection.execute(_SQL["await_guild"], (guild_id,))  # before the file is a shard's: a kill between may repeat it
+            connection.execute(
+                _SQL["await_guild"], (guild_id,)
+            )  # before the file is a shard's: a kill between may repeat it
         connection.execute(_SQL["create_shard"], (shard_id, epoch))
         return None
     connection.execute(_SQL["claim"], (epoch,))
@@ -332,3 +345,4 @@ def _forget_old(tx: Transaction) -> None:
     tx.execute(_SQL["forget_effects"], (before,))
     tx.execute(_SQL["forget_interactions"], (to_ms(tx.now - _INTERACTIONS_KEPT),))
     tx.execute(_SQL["forget_dead_payloads"], (to_ms(tx.now - _PAYLOADS_KEPT),))
+    gaps.forget_old(tx)

@@ -17,8 +17,10 @@ from modbot.ops import statements
 
 _SQL = statements.load("modbot.shard", "archive.sql")
 GUILD_COLUMN = "guild_id"
-# About the whereabouts of a guild, not about the guild: they stay with the file.
-_STAYING = frozenset({"transfers", "recorded_events", "held_events"})
+# They stay with the file: the whereabouts of a guild, and what concerns gaps in the file's own session.
+_STAYING = frozenset(
+    {"transfers", "recorded_events", "held_events", "repairs", "repair_sources", "noted", "gap_losses"}
+)
 Query = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 

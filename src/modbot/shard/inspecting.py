@@ -28,6 +28,34 @@ class Findings:
     gaps: int
 
 
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What the repair of one gap came to in one guild. Times in milliseconds since 1970; `ended_at` is None while the gap is open."""
+
+    gap_id: int
+    kind: str
+    began_at: int
+    ended_at: int | None
+    missing: int | None
+    guild_id: int
+    state: str
+    messages: int
+    entries: int
+    bans: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Something that a gap took from a guild for good. `number` is None where nobody can know it."""
+
+    gap_id: int
+    guild_id: int
+    kind: str
+    place_id: int
+    reason: str | None
+    number: int | None
+
+
 def files(volume: Path) -> list[Path]:
     """Return the shard files on a pod's volume."""
     return sorted(volume.glob("*.sqlite3"))
@@ -38,6 +66,16 @@ def look(path: Path) -> Findings:
     shard_id, epoch, session_id, resume_url, seq, *counts = next(rows(path, _SQL["look"]))
     offset = Offset(session_id=session_id, resume_url=resume_url, seq=seq) if session_id is not None else None
     return Findings(shard_id, epoch, offset, *counts)
+
+
+def repairs(path: Path) -> list[Repair]:
+    """Read what the repair of each gap came to in each guild."""
+    return [Repair(*row) for row in rows(path, _SQL["gaps"])]
+
+
+def losses(path: Path) -> list[Lost]:
+    """Read what gaps took for good."""
+    return [Lost(*row) for row in rows(path, _SQL["losses"])]
 
 
 def rows(path: Path, sql: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -6,3 +6,12 @@ SELECT shard_id, epoch, session_id, resume_url, seq,
        (SELECT count(*) FROM dead_letters),
        (SELECT count(*) FROM gaps)
 FROM shard WHERE id = 1
+
+-- name: gaps
+-- What each guild's repair of each gap came to, oldest first.
+SELECT r.gap_id, g.kind, g.began_at, g.ended_at, g.missing, r.guild_id, r.state, r.messages, r.entries, r.bans
+FROM repairs AS r JOIN gaps AS g USING (gap_id) ORDER BY r.gap_id, r.guild_id
+
+-- name: losses
+-- What gaps took for good; the number is NULL where nobody can know it.
+SELECT gap_id, guild_id, kind, place_id, reason, number FROM gap_losses ORDER BY gap_id, guild_id, kind, place_id

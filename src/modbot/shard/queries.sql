@@ -28,7 +28,7 @@ SELECT session_id FROM shard WHERE id = 1
 
 -- name: store_offset
 -- The offset rule: in the same transaction as the effects of the events (I3).
-UPDATE shard SET session_id = ?, resume_url = ?, seq = ? WHERE id = 1
+UPDATE shard SET session_id = ?, resume_url = ?, seq = ?, followed_at = ? WHERE id = 1
 
 -- name: store_bot
 -- Our own user id, as READY says it.
@@ -127,18 +127,6 @@ INSERT INTO dead_letters (guild_id, cause, handler, error, payload, failed_at) V
 -- name: forget_dead_payloads
 -- Message text is kept for an hour at most.
 UPDATE dead_letters SET payload = NULL WHERE payload IS NOT NULL AND failed_at < ?
-
--- name: open_gap
--- Discord refused the session: what came after `last_seq` is not replayed.
-INSERT INTO gaps (session_id, last_seq, reason, began_at) VALUES (?, ?, ?, ?)
-
--- name: record_hole
--- Numbers that never came within a session.
-INSERT INTO gaps (session_id, last_seq, reason, began_at, ended_at) VALUES (?1, ?2, ?3, ?4, ?4)
-
--- name: close_gaps
--- A new session follows the stream again.
-UPDATE gaps SET ended_at = ? WHERE ended_at IS NULL
 
 -- name: counts
 -- What the pod reports about the shard.

@@ -132,9 +132,14 @@ def own_permissions(tx: Transaction, channel_id: ChannelId) -> int | None:
     row = tx.one(_SQL["overwrites"], (tx.guild_id, channel_id))
     if row is None:
         return None
-    own = own_standing(tx)
-    base = permissions.base_permissions(tx.guild_id, owner_of(tx), own.user_id, own.roles, roles_of(tx))
+    own, base = own_standing(tx), own_guild_permissions(tx)
     return permissions.channel_permissions(base, tx.guild_id, own.user_id, own.roles, _overwrites(row[0]))
+
+
+def own_guild_permissions(tx: Transaction) -> int:
+    """Return what we may do in the current guild as a whole."""
+    own = own_standing(tx)
+    return permissions.base_permissions(tx.guild_id, owner_of(tx), own.user_id, own.roles, roles_of(tx))
 
 
 def everybody_sees(tx: Transaction, channel_id: ChannelId) -> bool:

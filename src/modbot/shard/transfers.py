@@ -145,6 +145,8 @@ def cut(tx: Transaction, guild_id: GuildId, transfer_id: TransferId) -> list[int
     row = read(tx, guild_id)
     if row is None or row.transfer_id != transfer_id or row.state not in {State.RECORDING, State.CUT}:
         raise TransferRefusedError(f"Transfer {transfer_id} of guild {guild_id} has not begun here.")
+    if tx.value(_SQL["unrepaired"], (guild_id,)):
+        raise TransferRefusedError(f"A gap of guild {guild_id} is being repaired.")
     tx.execute(_SQL["put"], (guild_id, State.CUT, transfer_id))
     return recorded(tx, guild_id)
 

@@ -10,6 +10,10 @@ SELECT state, transfer_id, seen, broken FROM transfers WHERE guild_id = ?
 -- Guilds in the middle of a transfer.
 SELECT guild_id, state, transfer_id FROM transfers WHERE state <> 'away'
 
+-- name: unrepaired
+-- Whether a gap of the guild is still being repaired.
+SELECT EXISTS (SELECT 1 FROM repairs WHERE guild_id = ? AND finished_at IS NULL)
+
 -- name: put
 -- Set the state of a guild under a transfer.
 INSERT INTO transfers (guild_id, state, transfer_id) VALUES (?1, ?2, ?3)

@@ -1,7 +1,10 @@
 """Fixtures of the engine's tests."""
 
 import pytest
+import repairkit
 import shardkit
+
+from modbot.shard import gaps, snapshot
 
 
 @pytest.fixture
@@ -30,3 +33,21 @@ async def make_world(tmp_path, clock, pauses):
     yield make
     for world in worlds:
         await world.close()
+
+
+@pytest.fixture
+def make_scene(make_world):
+    """Give a function that opens a world with a guild that can lose its session."""
+
+    async def make(*features):
+        chosen = features or (snapshot.feature, gaps.feature, repairkit.witness)
+        scene = repairkit.Scene(await make_world(*chosen, series=[repairkit.TABLES], start=False))
+        await scene.begin("s1")
+        return scene
+
+    return make
+
+
+@pytest.fixture
+async def scene(make_scene):
+    return await make_scene()

@@ -93,6 +93,8 @@ class FakeDiscord:
         self.threads = {}
         self.members = {}
         self.bans = {}
+        self.entries = []
+        self.channels = []
         self.replies = {}
         self.responses = {}
         self.files = {}
@@ -116,10 +118,10 @@ class FakeDiscord:
     def made(self, method, part):
         return [call for call in self.calls if call["method"] == method and part in call["template"]]
 
-    async def request(self, route, *, json=None, params=None, reason=None, files=()):
+    async def request(self, route, *, json=None, params=None, reason=None, files=(), background=False):
         self.killer.point()
         call = {"method": route.method, "template": route.template, "path": route.path, "json": json}
-        self.calls.append({**call, "params": params, "reason": reason, "files": files})
+        self.calls.append({**call, "params": params, "reason": reason, "files": files, "background": background})
         fault = self._fault(route)
         if fault is not None and not fault[4]:
             raise fault[2](route)
@@ -153,8 +155,13 @@ class FakeDiscord:
             case "POST", "/channels/{channel_id}/messages":
                 return self._send(int(parts[1]), body, files)
             case "GET", "/channels/{channel_id}/messages":
-                after = int((params or {}).get("after", 0))
-                return [each for each in reversed(self.messages.get(int(parts[1]), [])) if int(each["id"]) > after]
+                return self._page(self.messages.get(int(parts[1]), []), params)[::-1]
+            case "GET", "/guilds/{guild_id}/audit-logs":
+                return {"audit_log_entries": self._page(self.entries, params), "users": []}
+            case "GET", "/guilds/{guild_id}/bans":
+                return self._page([{"user": {"id": str(each)}} for each in sorted(self.bans)], params)
+            case "GET", "/guilds/{guild_id}/channels":
+                return self.channels
             case "PATCH", "/channels/{channel_id}/messages/{message_id}":
                 return self._edit(route, int(parts[1]), int(parts[3]), body)
             case "DELETE", "/channels/{channel_id}/messages/{message_id}":
@@ -185,6 +192,13 @@ class FakeDiscord:
             case other:
                 raise AssertionError(f"the fake does not know {other}")
         return None
+
+    @staticmethod
+    def _page(things, params):
+        """Return the oldest things after an id, as Discord does with `after`."""
+        after, limit = int((params or {}).get("after", 0)), int((params or {}).get("limit", 50))
+        number = lambda each: int(each["id"] if "id" in each else each["user"]["id"])  # noqa: E731 - short
+        return [each for each in sorted(things, key=number) if number(each) > after][:limit]
 
     def _send(self, channel, body, files):
         nonce = body.get("nonce")
@@ -265,6 +279,7 @@ class World:
         self.engine = None
         self.epoch = 0
         self.seq = 0
+        self.kills_repairs = False
         self._ids = itertools.count(1)
         asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
 
@@ -272,7 +287,8 @@ class World:
         self.epoch = epoch or self.epoch + 1
         self.engine = await Engine.open(self.tools, self.path, SHARD, Epoch(self.epoch), expected=expected)
         self.discord.killer = killer or Killer()
-        self.engine.runner._journal = KillingJournal(self.engine, self.discord.killer)
+        journal = KillingJournal(self.engine, self.discord.killer)
+        (self.engine.repairer if self.kills_repairs else self.engine.runner)._journal = journal
         return self.engine
 
     async def close(self):

@@ -15,7 +15,9 @@ def _writing(name: str) -> None:
     kind = TYPES[name]
 
     def write(tx: Transaction, event: kind) -> None:
-        tx.execute("INSERT INTO ledger (cause, name) VALUES (?, ?)", (tx.cause, name))
+        message_id = getattr(event, "message_id", None) or event.id
+        row = (tx.cause, name, message_id, event.channel_id)
+        tx.execute("INSERT INTO ledger (cause, name, message_id, channel_id) VALUES (?, ?, ?, ?)", row)
 
     write.__name__ = f"write_{name.lower()}"
     write.__annotations__["event"] = kind

@@ -112,3 +112,65 @@ def test_a_waiter_that_gives_up_leaves_the_line():
         return now()
 
     assert virtual.run(scenario) == pytest.approx(1.0)
+
+
+def test_what_can_wait_waits_for_everybody_else():
+    async def scenario():
+        budget, order = Budget(per_second=5), []
+
+        async def one(name, *, background):
+            await budget.take(background=background)
+            order.append(name)
+
+        await budget.take()
+        tasks = [asyncio.create_task(one("later", background=True)) for _ in range(3)]
+        await asyncio.sleep(0)
+        tasks += [asyncio.create_task(one("now", background=False)) for _ in range(5)]
+        await asyncio.gather(*tasks)
+        return order
+
+    assert virtual.run(scenario) == ["now"] * 5 + ["later"] * 3
+
+
+def test_what_can_wait_takes_at_most_half_of_the_rate():
+    async def scenario():
+        budget, times = Budget(per_second=10), []
+        for _ in range(20):
+            await budget.take(background=True)
+            times.append(now())
+        return times
+
+    assert virtual.run(scenario)[-1] == pytest.approx(19 * 2 / 10, abs=0.05)
+
+
+def test_an_urgent_request_finds_the_bucket_at_most_one_token_short():
+    async def scenario():
+        budget = Budget(per_second=4)
+
+        async def read_back():
+            while True:
+                await budget.take(background=True)
+
+        reading = asyncio.create_task(read_back())
+        waits = []
+        for _ in range(10):
+            await asyncio.sleep(0.73)
+            started = now()
+            await budget.take()
+            waits.append(now() - started)
+        reading.cancel()
+        return waits
+
+    assert max(virtual.run(scenario)) <= 1 / 4 + 0.01
+
+
+def test_a_breaker_that_opens_refuses_what_can_wait_as_well():
+    async def scenario():
+        budget = Budget(per_second=0)
+        waiting = asyncio.create_task(budget.take(background=True))
+        await asyncio.sleep(1)
+        budget.set_share(0, False)
+        with pytest.raises(EgressClosedError):
+            await waiting
+
+    virtual.run(scenario)

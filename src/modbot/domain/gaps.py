@@ -1,0 +1,105 @@
+"""What a gap in the stream of events takes, and how it is told: kinds of loss and the sentence for moderators. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from modbot.domain import texts
+
+
+class GapKind(StrEnum):
+    """How the stream was lost: a whole session, or some numbers of a session that went on."""
+
+    SESSION = "session"
+    HOLE = "hole"
+
+
+class Loss(StrEnum):
+    """What nobody can read back afterwards. The last three depend on permissions and on time."""
+
+    EDITS = "edits"
+    DELETIONS = "deletions"
+    REACTIONS = "reactions"
+    JOINS_AND_LEAVES = "joins and leaves"
+    AUTOMOD = "AutoMod actions"
+    INTERACTIONS = "interactions over the gateway"
+    CHANNELS = "unreadable channels"
+    AUDIT_LOG = "audit log"
+    BANS = "bans"
+
+
+_BY_EVENT: Final = MappingProxyType(
+    {
+        "MESSAGE_UPDATE": Loss.EDITS,
+        "MESSAGE_DELETE": Loss.DELETIONS,
+        "MESSAGE_DELETE_BULK": Loss.DELETIONS,
+        "MESSAGE_REACTION_ADD": Loss.REACTIONS,
+        "MESSAGE_REACTION_REMOVE": Loss.REACTIONS,
+        "MESSAGE_REACTION_REMOVE_ALL": Loss.REACTIONS,
+        "MESSAGE_REACTION_REMOVE_EMOJI": Loss.REACTIONS,
+        "GUILD_MEMBER_ADD": Loss.JOINS_AND_LEAVES,
+        "GUILD_MEMBER_REMOVE": Loss.JOINS_AND_LEAVES,
+        "AUTO_MODERATION_ACTION_EXECUTION": Loss.AUTOMOD,
+        "INTERACTION_CREATE": Loss.INTERACTIONS,
+    }
+)
+_TELLS_ABOUT: Final = frozenset(
+    {Loss.EDITS, Loss.DELETIONS, Loss.REACTIONS, Loss.JOINS_AND_LEAVES, Loss.AUTOMOD, Loss.AUDIT_LOG, Loss.BANS}
+)
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What a guild's moderators are told about a finished repair. Times in milliseconds since 1970."""
+
+    kind: GapKind
+    began_at: int
+    ended_at: int
+    messages: int
+    entries: int
+    bans: int
+    unreadable: int
+    losses: tuple[Loss, ...]
+
+    @property
+    def worth_telling(self) -> bool:
+        """Whether anything happened here: where nothing was said and all could be read, there is nothing to tell."""
+        return bool(self.messages or self.entries or self.bans or self.unreadable)
+
+
+def losses_of(events: Iterable[str]) -> tuple[Loss, ...]:
+    """Return what a gap takes for good from somebody who wants these events; state that comes anew with a session is not lost."""
+    found = {_BY_EVENT[event] for event in events if event in _BY_EVENT}
+    return tuple(loss for loss in Loss if loss in found)
+
+
+def sentence(told: Told, *, began: datetime, ended: datetime) -> str:
+    """Tell moderators in one line what was read back and what is not known."""
+    why = "Discord refused to resume" if told.kind is GapKind.SESSION else "Discord skipped events"
+    counts = [
+        texts.count(told.messages, "message"),
+        *([texts.count(told.entries, "audit log entry", "audit log entries")] if told.entries else []),
+        *([texts.count(told.bans, "change of the ban list", "changes of the ban list")] if told.bans else []),
+    ]
+    unknown = [loss.value for loss in told.losses if loss in _TELLS_ABOUT]
+    line = f"⚠️ {why}; {_span(began, ended)} UTC: {_joined(counts)} read back"
+    if told.unreadable:
+        line += f"; {texts.count(told.unreadable, 'channel')} could not be read"
+    if unknown:
+        line += f"; {_joined(unknown)} of that time are not known"
+    return f"{line}."
+
+
+def _span(began: datetime, ended: datetime) -> str:
+    if began.date() != ended.date():
+        return f"{began:%Y-%m-%d %H:%M:%S} to {ended:%Y-%m-%d %H:%M:%S}"
+    return f"{began:%Y-%m-%d %H:%M:%S}–{ended:%H:%M:%S}"  # noqa: RUF001 - a span of time
+
+
+def _joined(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
