@@ -56,6 +56,12 @@ GAP_UNREADABLE: Final = Counter(
     registry=REGISTRY,
 )
 GAP_GUILDS: Final = Gauge("modbot_gap_guilds", "Guilds whose gaps are not repaired yet.", ["shard"], registry=REGISTRY)
+TRANSFERS: Final = Counter(
+    "modbot_transfers_total",
+    "Guilds that came from another shard, by how the two streams were joined; deduplicated ones had no common run of events.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )

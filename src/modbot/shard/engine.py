@@ -192,6 +192,10 @@ class Engine:
             finally:
                 await self.runner.release(guild_id, lambda: self.commit(pending))
 
+    def look_at_timers(self) -> None:
+        """Timers may be due that were not ours to fire before."""
+        self._timers_changed.set()
+
     async def counts(self) -> Counts:
         """Count what the file holds."""
         return await self.commit(lambda tx: Counts(*(tx.one(_SQL["counts"]) or (0, 0, 0, 0))))

@@ -18,7 +18,7 @@ import structlog
 from modbot.domain import placement
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import PodId, ShardId
-from modbot.services.config import moves
+from modbot.services.config import dedicating, moves
 from modbot.services.config.database import Connection, Database
 
 INTERVAL = 0.5
@@ -79,6 +79,7 @@ async def sweep(database: Database, *, settle: float) -> Swept:
             return Swept()
         lost, freed = await _take_over(connection)
         await connection.one("end_stray_moves", moves.LONGEST_MOVE)
+        await dedicating.sweep(connection)
         granted = await _place(connection, settle)
         await connection.one("forget_old")
         return Swept(lost=lost, freed=freed, granted=granted)

@@ -29,7 +29,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
-from modbot.services.gateway import archiving, handoff_api
+from modbot.services.gateway import archiving, handoff_api, transfer_source
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -57,6 +57,7 @@ class Api:
                 Route("/shards", self._guarded(self._shards)),
                 *handoff_api.routes(self._served_of, self._guarded),
                 *archiving.routes(pod, self._served, self._guarded),
+                *transfer_source.routes(pod.surroundings, self._served_of, self._guarded),
             ]
         )
 

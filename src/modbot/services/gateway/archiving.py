@@ -54,7 +54,7 @@ class Archiving:
         finally:
             path.unlink(missing_ok=True)  # what is open stays readable, and cannot be left behind
         headers = {"content-length": str(os.fstat(file.fileno()).st_size)}
-        return StreamingResponse(_chunks(file), media_type=MEDIA_TYPE, headers=headers)
+        return StreamingResponse(chunks(file), media_type=MEDIA_TYPE, headers=headers)
 
     async def import_(self, request: Request) -> Response:
         """Take an archive in; answers what was done."""
@@ -102,7 +102,8 @@ def routes(pod: GatewayPod, find: Find, guarded: Guard) -> list[Route]:
     ]
 
 
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+async def chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """Yield a file and close it."""
     with file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK):
             yield chunk

@@ -44,6 +44,7 @@ from modbot.services.gateway.replicating import Replication
 from modbot.services.gateway.restores import Restorer
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
+from modbot.services.gateway.transferring import Transferring
 from modbot.shard import copying, database, exporting, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
@@ -124,6 +125,7 @@ class GatewayPod:
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
+                asyncio.create_task(Transferring(self.surroundings, self.routing, self.shards).run()),
                 asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
