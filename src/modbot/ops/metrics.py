@@ -62,6 +62,12 @@ SILENCES: Final = Counter(
     ["shard"],
     registry=REGISTRY,
 )
+TRANSFERS: Final = Counter(
+    "modbot_transfers_total",
+    "Guilds that came from another shard, by how the two streams were joined; deduplicated ones had no common run of events.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )

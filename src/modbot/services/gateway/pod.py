@@ -49,7 +49,8 @@ from modbot.services.gateway.restores import Restorer
 from modbot.services.gateway.retaining import Retention
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import copying, database, restoring
+from modbot.services.gateway.transferring import Transferring
+from modbot.shard import copying, database, exporting, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
@@ -148,6 +149,7 @@ class GatewayPod:
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
+                asyncio.create_task(Transferring(self.surroundings, self.routing, self.shards).run()),
                 asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(self._discarder.run()),
                 asyncio.create_task(self._retention.run()),
@@ -332,6 +334,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
     with _volume_lock(data_dir):
         restoring.forget_workplaces(data_dir)
         copying.forget_unfinished(data_dir)
+        exporting.forget_unfinished(data_dir)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         socket = Path(settings.replicas.socket) if settings.replicas.socket else data_dir / "litestream.sock"
         async with aiohttp.ClientSession(connector=connector) as http, Sidecar(socket) as sidecar:
