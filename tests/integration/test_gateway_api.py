@@ -78,6 +78,7 @@ class Pod:
         self.settings = SimpleNamespace(common=SimpleNamespace(internal_token=Secret(TOKEN)))
         self.ready = True
         self.acting = "lease"
+        self.surroundings = SimpleNamespace()
         self.time = 0.0
         keeper = Failsafe(self.pod_id, Incarnation("me"), now=lambda: self.time)
         self.lease = SimpleNamespace(failsafe=keeper, valid_for=lambda _seconds: self.acting != "no")

@@ -11,8 +11,10 @@ import pytest
 
 from modbot.cluster import protocol
 from modbot.domain.ids import Epoch, PodId, ShardId
-from modbot.ops.settings import CommonSettings, DiscordSettings, GatewaySettings, Secret
+from modbot.ops.litestream import Sidecar
+from modbot.ops.settings import CommonSettings, DiscordSettings, GatewaySettings, ReplicaSettings, Secret
 from modbot.services.gateway.pod import GatewayPod
+from modbot.services.gateway.replicating import Replication
 
 PLAIN, CONTESTED = ShardId("0-of-2"), ShardId("1-of-2")
 LEASE = 0.2
@@ -22,6 +24,7 @@ async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monke
     settings = GatewaySettings(
         common=CommonSettings(internal_token=Secret("an-internal-token-of-this-test")),
         discord=DiscordSettings(token=Secret("a-bot-token"), application_id=1),
+        replicas=ReplicaSettings(),
         pod_name="gateway-0",
         data_dir=str(tmp_path),
     )
@@ -36,7 +39,7 @@ async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monke
 
     monkeypatch.setattr(GatewayPod, "_open", note)
     async with aiohttp.ClientSession() as http:
-        pod = GatewayPod(settings, http)
+        pod = GatewayPod(settings, http, Replication(None, Sidecar(tmp_path / "socket")))
         grant = protocol.Grant(
             lease_seconds=LEASE,
             shards=[
