@@ -34,7 +34,10 @@ LOCAL_ANONYMITY_KEYS: Final = Counter(
     registry=REGISTRY,
 )
 GAPS: Final = Counter(
-    "modbot_gaps_total", "Sessions that could not be resumed.", ["shard", "reason"], registry=REGISTRY
+    "modbot_gaps_total",
+    "Gaps in the stream of events: sessions lost, numbers skipped, messages that stopped.",
+    ["shard", "reason"],
+    registry=REGISTRY,
 )
 HANDOFF_PAUSE: Final = Histogram(
     "modbot_handoff_pause_seconds",

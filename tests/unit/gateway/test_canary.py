@@ -7,15 +7,18 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from modbot.discord.rest import Response
 from modbot.discord.rest_errors import ForbiddenError
 from modbot.domain.ids import GuildId, ShardId, first_snowflake_at
+from modbot.domain.offsets import Offset
 from modbot.services.gateway import canary
 from modbot.services.gateway.canary import Canary
 from modbot.shard.marks import Place
 
+POSITION = Offset(session_id="a", resume_url="wss://resume.test", seq=7)
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -30,8 +33,8 @@ class Shard:
         self.asked = 0
         self.given_up: list[datetime] = []
         self.connected = True
-        self.offset = 7
-        self.engine = SimpleNamespace(commit=self.commit, offset=7)
+        self.offset = POSITION
+        self.engine = SimpleNamespace(commit=self.commit, offset=msgspec.structs.replace(POSITION, seq=8))
         self.tools = SimpleNamespace(rest=self, now=lambda: self.moment)
         self.arrives = False
         self.rounds = 0
@@ -73,6 +76,7 @@ class Shard:
 def shard(monkeypatch: pytest.MonkeyPatch) -> Shard:
     monkeypatch.setattr(canary, "_LOOK_EVERY", 0)
     monkeypatch.setattr(canary, "_ON_THE_WAY", 0)
+    monkeypatch.setattr(canary, "_COMMITTED_WITHIN", 0)
     return Shard()
 
 
@@ -91,7 +95,16 @@ async def test_at_most_once_an_hour(shard: Shard) -> None:
 
 
 @pytest.mark.parametrize(
-    "why", ["spoken just now", "discord has nothing newer", "it arrives", "the shard is slow", "not connected", "403"]
+    "why",
+    [
+        "spoken just now",
+        "discord has nothing newer",
+        "it arrives",
+        "the shard is slow",
+        "the session is another one",
+        "not connected",
+        "403",
+    ],
 )
 async def test_nothing_else_is_a_reason(shard: Shard, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canary, "_QUIET", timedelta())
@@ -104,7 +117,9 @@ async def test_nothing_else_is_a_reason(shard: Shard, why: str, monkeypatch: pyt
         case "it arrives":
             shard.arrives = True
         case "the shard is slow":
-            shard.offset = 9
+            shard.offset = msgspec.structs.replace(POSITION, seq=9)
+        case "the session is another one":
+            shard.offset = msgspec.structs.replace(POSITION, session_id="b")
         case "not connected":
             shard.connected = False
         case _:

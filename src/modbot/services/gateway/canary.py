@@ -30,6 +30,7 @@ _log = structlog.get_logger()
 _QUIET = timedelta(seconds=60)
 _LOOK_EVERY = 20.0
 _ON_THE_WAY = 10.0  # seconds that an event may be behind what REST shows
+_COMMITTED_WITHIN = 3.0  # more than the second after which the position of unwanted events is committed at the latest
 _AT_MOST_EVERY = timedelta(hours=1)
 REASON = "messages stopped coming while Discord has newer ones"
 
@@ -81,12 +82,17 @@ class Canary:
         return page[0].id if page else None
 
     async def _is_silent(self, engine: Engine, session: GatewaySession, sign: _Sign) -> bool:
-        """Give the event time to arrive; a shard that lags behind its own socket is slow, not silent."""
+        """Give the event time to arrive and to be committed; a shard that lags behind its own socket is slow, not silent."""
         await asyncio.sleep(_ON_THE_WAY)
+        received = session.offset
+        await asyncio.sleep(_COMMITTED_WITHIN)
         places = await engine.commit(marks.newest_places)
         if not places or snowflake_time(places[0].last_id) > sign.silent_since:
             return False
-        return session.connected and session.offset == engine.offset
+        durable = engine.offset
+        if not session.connected or received is None or durable is None:
+            return False
+        return durable.session_id == received.session_id and durable.seq >= received.seq
 
     def _act(self, session: GatewaySession, sign: _Sign, now: datetime) -> None:
         may = self._gave_up_at is None or now - self._gave_up_at >= _AT_MOST_EVERY
