@@ -78,9 +78,10 @@ class Pod:
         self.settings = SimpleNamespace(common=SimpleNamespace(internal_token=Secret(TOKEN)))
         self.ready = True
         self.acting = "lease"
+        self.surroundings = SimpleNamespace()
         self.time = 0.0
         keeper = Failsafe(self.pod_id, Incarnation("me"), now=lambda: self.time)
-        self.lease = SimpleNamespace(failsafe=keeper)
+        self.lease = SimpleNamespace(failsafe=keeper, valid_for=lambda _seconds: self.acting != "no")
         self.engine = Engine()
         self.applied: list[int] = []
         inbox = SimpleNamespace(applied=self.applied.append)
@@ -187,6 +188,15 @@ async def test_probes_and_shards(pod: Pod, call: Any) -> None:
 async def test_what_discord_has_the_deferral_of_is_completed_and_made_durable(pod: Pod, call: Any) -> None:
     assert await call(x_modbot_deferred="1", x_modbot_journaled="0") == (200, {"type": 4})
     assert pod.engine.asked == [(5, True, True)]
+
+
+async def test_who_may_not_be_the_owner_any_more_answers_only_what_the_inbox_has(pod: Pod, call: Any) -> None:
+    pod.acting = "no"
+    assert await call(x_modbot_journaled="1") == (200, {"type": 4})
+    status, problem = await call(x_modbot_journaled="0")
+    assert (status, problem["code"], problem["retry"]) == (503, "unavailable", True)
+    pod.acting = "failsafe"
+    assert (await call(x_modbot_journaled="0"))[0] == 200
 
 
 async def test_a_peer_is_answered(pod: Pod, call: Any) -> None:

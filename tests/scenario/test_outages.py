@@ -165,11 +165,7 @@ async def test_a_pod_that_alone_is_cut_off_stops_acting_and_comes_back_clean(sta
             await stack.until(stopped, "gateway-0 to stop acting")
             await people.track(mine[0])
 
-            async def is_lost() -> bool:
-                states = {pod["pod_id"]: pod["state"] for pod in (await stack.internal("/pods/health"))["pods"]}
-                return states == {"gateway-0": "lost", "gateway-1": "live"}
-
-            await stack.until(is_lost, "gateway-0 to be lost")
+            await stack.until(lambda: _is_lost(stack), "gateway-0 to be lost")
             waiting = [row["waiting"] for row in (await stack.internal("/shards"))["shards"] if row["owner"] is None]
             assert len(waiting) == sum(owner == "gateway-0" for owner, _ in before.values())
             assert all("gateway-0" in reason for reason in waiting), "its data is on its volume only"
@@ -179,18 +175,36 @@ async def test_a_pod_that_alone_is_cut_off_stops_acting_and_comes_back_clean(sta
             assert {row["acting"] for row in await stack.gateway_shards(1)} == {"lease"}
             proxy.mend()
             await stack.until(lambda: people.has_a_thread(mine[0]), "what waited to be done once it is back")
+            await _frozen_and_thawed(stack, people, mine[1])
             after = await _epochs(stack)
             verdict = await _judged(stack, people)
             counters = await stack.control("GET", "counters")
             summary = (await stack.control("GET", "interactions"))["summary"]
             restarts = stack.gateway(0).restarts
-    assert restarts == 1, "the ended incarnation left"
+    assert restarts == 2, "an ended incarnation left, twice"
     assert {name: owner for name, (owner, _) in after.items()} == {name: owner for name, (owner, _) in before.items()}
-    assert all(after[name][1] == epoch + (owner == "gateway-0") for name, (owner, epoch) in before.items())
+    assert all(after[name][1] == epoch + 2 * (owner == "gateway-0") for name, (owner, epoch) in before.items())
     assert verdict.clean, str(verdict)
     assert counters["identifies"] == identifies
     assert summary["failed"] == 0
     assert summary["answered_twice"] == 0
+
+
+async def _is_lost(stack: Stack) -> bool:
+    states = {pod["pod_id"]: pod["state"] for pod in (await stack.internal("/pods/health"))["pods"]}
+    return states == {"gateway-0": "lost", "gateway-1": "live"}
+
+
+async def _frozen_and_thawed(stack: Stack, people: People, guild: SimulatedGuild) -> None:
+    """Stop the pod's time until it has lost everything: what it does afterwards must be nothing, until it has started anew."""
+    await stack.until(lambda: _all_act_by(stack, "lease"), "all shards to be served again")
+    stack.gateway(0).freeze(frozen=True)
+    await stack.until(lambda: _is_lost(stack), "the frozen pod to be lost")
+    await people.track(guild)
+    assert await people.threads(guild) == 0
+    stack.gateway(0).freeze(frozen=False)
+    await stack.until(lambda: people.has_a_thread(guild), "what waited to be done once it has started anew")
+    await stack.until(lambda: _all_act_by(stack, "lease"), "all shards to be served again")
 
 
 async def test_what_starts_in_an_outage_waits_or_makes_do(state_folder: Path) -> None:

@@ -192,6 +192,19 @@ async def test_an_outage_ends_in_lost_and_a_late_success_in_a_grant(bench: Bench
         assert bench.keeper.valid_for(TTL / 2)
 
 
+async def test_whoever_needs_the_lease_waits_until_it_is_renewed(bench: Bench) -> None:
+    async with bench.running():
+        await bench.keeper.valid(1.0)
+        bench.service.down = UnavailableError("away")
+        await bench.clock.advance(TTL)
+        waiting = asyncio.create_task(bench.keeper.valid(1.0))
+        await bench.clock.advance(30)
+        assert not waiting.done()
+        bench.service.down = None
+        await bench.clock.advance(TTL / 4 + 0.1)
+        assert waiting.done()
+
+
 async def test_retries_are_spread_and_never_slower_than_renewals(bench: Bench) -> None:
     async with bench.running():
         bench.service.down = UnavailableError("away")

@@ -15,7 +15,6 @@ import secrets
 import shutil
 import signal
 import socket
-import sysconfig
 import time
 import warnings
 from collections.abc import Awaitable, Callable
@@ -26,6 +25,7 @@ from typing import Any, Self
 import aiohttp
 import psutil
 
+from modbot.cli import sidecars
 from modbot.cli.processes import Child, python
 from modbot.domain.errors import ModbotError
 
@@ -35,17 +35,6 @@ _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
 _POSTGRES_GRACE = 10.0
 _PATIENCE = 60.0
-_LITESTREAM = Path(sysconfig.get_path("scripts")) / "litestream"  # the wheel of the extra `dev` puts it there
-_LITESTREAM_CONFIG = """\
-socket:
-  enabled: true
-  path: {socket}
-snapshot:
-  interval: 1h
-logging:
-  type: json
-  stderr: true
-"""
 
 
 class StartError(ModbotError):
@@ -308,26 +297,17 @@ class Stack:
             await self._until_answers(f"http://127.0.0.1:{port}/ready", "the config service")
 
     async def _start_sidecar(self, number: int) -> None:
-        """Start the Litestream of a pod. It is told by the pod what to replicate; its socket is on the pod's volume."""
-        volume = self.volume(number).resolve()
-        volume.mkdir(exist_ok=True)
-        config = self.plan.state / f"litestream-{number}.yml"
-        config.write_text(_LITESTREAM_CONFIG.format(socket=json.dumps(str(volume / "litestream.sock"))), "utf-8")
-        command = (str(_LITESTREAM), "replicate", "-config", str(config))
-        await self._run(f"litestream-{number}", command, self._replica_keys())
-
-    def _replica_keys(self) -> dict[str, str]:
-        key, secret = self.plan.replica_keys
-        return {"LITESTREAM_ACCESS_KEY_ID": key, "LITESTREAM_SECRET_ACCESS_KEY": secret} if key else {}
+        command = sidecars.command(self.plan.state, number, self.volume(number))
+        await self._run(f"litestream-{number}", command, sidecars.keys(self.plan.replica_keys))
 
     async def _start_gateway(self, number: int) -> None:
         await self._start_sidecar(number)
         port = self.ports.gateways[number]
         environment = {
             **self._common(),
-            **self._replica_keys(),
+            **sidecars.keys(self.plan.replica_keys),
             "MODBOT_REPLICA_STORE": self.replica_store,
-            "MODBOT_LITESTREAM_BIN": str(_LITESTREAM),
+            "MODBOT_LITESTREAM_BIN": str(sidecars.PROGRAM),
             "DISCORD_HASH": self.discord["bot_token"],
             "DISCORD_APP_ID": self.discord["application_id"],
             "MODBOT_DISCORD_API_URL": self.discord["api_url"],

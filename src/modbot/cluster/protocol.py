@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId
+from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId, TransferId
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(ge=0)]
@@ -70,6 +70,37 @@ class Shard(Message, frozen=True, kw_only=True):
     contested: bool = False
 
 
+class Dedicated(Message, frozen=True, kw_only=True):
+    """A guild with a shard of its own; without `shard_id` (in a `Change` only) it is back on the shard of the formula."""
+
+    guild_id: str
+    shard_id: ShardId | None
+
+
+class TransferState(StrEnum):
+    """`moving`: both sides prepare. `moved`: the guild is the target's. `finished`: the target has its rows durably.
+
+    `cleared`: the source has removed them, all is over. `cancelled`: given up, the guild is where it was.
+    """
+
+    MOVING = "moving"
+    MOVED = "moved"
+    FINISHED = "finished"
+    CLEARED = "cleared"
+    CANCELLED = "cancelled"
+
+
+class Transfer(Message, frozen=True, kw_only=True):
+    """A guild on its way from one shard to another."""
+
+    transfer_id: TransferId
+    guild_id: str
+    source: ShardId
+    target: ShardId
+    state: TransferState
+    detail: str = ""
+
+
 class Table(Message, frozen=True, kw_only=True, tag="table"):
     """First line of the watch stream: everything.
 
@@ -80,6 +111,8 @@ class Table(Message, frozen=True, kw_only=True, tag="table"):
     pods: list[Pod]
     shards: list[Shard]
     stale: bool = False
+    dedicated: list[Dedicated] = []
+    transfers: list[Transfer] = []
 
 
 class Change(Message, frozen=True, kw_only=True, tag="change"):
@@ -87,6 +120,9 @@ class Change(Message, frozen=True, kw_only=True, tag="change"):
 
     pods: list[Pod] = []
     shards: list[Shard] = []
+    dedicated: list[Dedicated] = []
+    transfers: list[Transfer] | None = None
+    """Those under way, when they are not the same as before."""
 
 
 class InboxNotice(Message, frozen=True, kw_only=True, tag="inbox"):
@@ -336,6 +372,30 @@ class AnonymityKey(Message, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"AnonymityKey(day={self.day!r}, key=***)"
+
+
+class ReassignRequest(Message, frozen=True, kw_only=True):
+    """Give a guild a shard of its own, on a named pod or on one with a label such as `zone=a`."""
+
+    guild_id: str
+    pod: PodId | None = None
+    label: Annotated[str, msgspec.Meta(pattern=r"^[^=]+=[^=]+$")] | None = None
+
+
+class TransferStep(Message, frozen=True, kw_only=True):
+    """One side of a transfer speaks: the owner of which shard, under which epoch, and what is reached."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    epoch: Epoch
+    state: Literal[TransferState.MOVED, TransferState.FINISHED, TransferState.CLEARED, TransferState.CANCELLED]
+    detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class TransferList(Message, frozen=True, kw_only=True):
+    """The latest transfers, newest first."""
+
+    transfers: list[Transfer]
 
 
 class Assignment(Message, frozen=True, kw_only=True):

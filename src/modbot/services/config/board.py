@@ -22,7 +22,7 @@ from modbot.cluster import protocol
 from modbot.domain.errors import UnavailableError
 from modbot.domain.ids import ShardId
 from modbot.ops.settings import Secret
-from modbot.services.config import database, leases
+from modbot.services.config import database, dedicating, leases
 from modbot.services.config.database import Connection
 
 CHANNEL = "modbot_config"
@@ -154,6 +154,8 @@ class Board:
                 shard_count=self._table.shard_count,
                 pods=[leases.pod(row) for row in await connection.all("all_pods")],
                 shards=[leases.shard(row) for row in await connection.all("all_shards")],
+                dedicated=[dedicating.home(row) for row in await connection.all("dedicated")],
+                transfers=[dedicating.transfer(row) for row in await connection.all("transfers_under_way")],
             )
         self._read_at = asked_at
         self.first_read.set()
@@ -178,7 +180,12 @@ def difference(old: protocol.Table, new: protocol.Table) -> protocol.Change:
     """Return the pods and shards that are different in the new table."""
     pods = {pod.pod_id: pod for pod in old.pods}
     shards = {shard.shard_id: shard for shard in old.shards}
+    homes = {each.guild_id: each for each in old.dedicated}
+    returned = homes.keys() - {each.guild_id for each in new.dedicated}
     return protocol.Change(
         pods=[pod for pod in new.pods if pods.get(pod.pod_id) != pod],
         shards=[shard for shard in new.shards if shards.get(shard.shard_id) != shard],
+        dedicated=[each for each in new.dedicated if homes.get(each.guild_id) != each]
+        + [protocol.Dedicated(guild_id=guild_id, shard_id=None) for guild_id in sorted(returned)],
+        transfers=None if new.transfers == old.transfers else new.transfers,
     )

@@ -29,7 +29,6 @@ from modbot.cluster import protocol
 from modbot.domain import placement
 from modbot.domain.errors import PodBusyError, StaleEpochError
 from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
-from modbot.domain.outages import FAILSAFE_LIMIT
 from modbot.services.config import outages
 from modbot.services.config.database import Connection, Database
 
@@ -183,7 +182,7 @@ async def _grant(
     invalid = await connection.value("invalid_recently", answer.egress)
     return protocol.Grant(
         lease_seconds=terms.lease_ttl,
-        shards=[shard(row) for row in await connection.all("owned", pod_id, incarnation, FAILSAFE_LIMIT)],
+        shards=[shard(row) for row in await connection.all("owned", pod_id, incarnation)],
         incoming=[shard(row) for row in await connection.all("incoming", pod_id, incarnation)],
         shard_count=terms.shard_count,
         rest_per_second=answer.share,

@@ -49,13 +49,15 @@ async def resting(connection: Connection) -> str:
     if found.counts:
         await connection.one("note_sweep", found.resumes)
     await connection.one("witness_losses")
+    if not found.resting:
+        await connection.one("forget_losses", outages.FAILSAFE_LIMIT, outages.SLACK)
     return found.resting
 
 
 async def barred(connection: Connection) -> dict[ShardId, frozenset[PodId]]:
     """Return which pods must not be given which free shards yet."""
     found: dict[ShardId, set[PodId]] = {}
-    for row in await connection.all("barred", outages.FAILSAFE_LIMIT, outages.SLACK):
+    for row in await connection.all("barred"):
         found.setdefault(ShardId(row["shard_id"]), set()).add(PodId(row["pod_id"]))
     return {shard_id: frozenset(pods) for shard_id, pods in found.items()}
 

@@ -20,7 +20,7 @@ import structlog
 from modbot.domain import placement
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import PodId, ShardId
-from modbot.services.config import moves, outages
+from modbot.services.config import dedicating, moves, outages
 from modbot.services.config.database import Connection, Database
 
 INTERVAL = 0.5
@@ -88,6 +88,7 @@ async def sweep(database: Database, *, settle: float) -> Swept:
         resting = await outages.resting(connection)
         lost, freed = await _take_over(connection) if not resting else ((), 0)
         await connection.one("end_stray_moves", moves.LONGEST_MOVE)
+        await dedicating.sweep(connection)
         granted = await _place(connection, settle) if not resting else 0
         await connection.one("forget_old")
         return Swept(lost=lost, freed=freed, granted=granted, resting=resting)

@@ -31,8 +31,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
-from modbot.services.gateway import handoff_api
-from modbot.services.gateway.archiving import Archiving
+from modbot.services.gateway import archiving, handoff_api, transfer_source
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -52,7 +51,6 @@ class Api:
     def __init__(self, pod: GatewayPod) -> None:
         self._pod = pod
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
-        archiving = Archiving(pod, self._served)
         self._others = Starlette(
             routes=[
                 Route("/health", self._health),
@@ -60,8 +58,8 @@ class Api:
                 Route("/metrics", self._metrics),
                 Route("/shards", self._guarded(self._shards)),
                 *handoff_api.routes(self._served_of, self._guarded),
-                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.export), methods=["GET"]),
-                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.import_), methods=["POST"]),
+                *archiving.routes(pod, self._served, self._guarded),
+                *transfer_source.routes(pod.surroundings, self._served_of, self._guarded),
                 Route("/failsafe", self._guarded(self._failsafe), methods=["POST"]),
             ]
         )
@@ -99,6 +97,9 @@ class Api:
         response = await engine.interact(interaction, deferred=deferred, durable=not journaled)
         if journaled:
             inbox.applied(interaction.id)
+        elif not self._pod.lease.valid_for(0.0):
+            # Somebody else may be the owner, and nobody but this file has it: an answer now could be a promise that is lost (I9).
+            raise UnavailableError(f"This pod cannot be sure that shard {served.shard_id} is still its own.")
         return response
 
     def _authorize(self, given: bytes) -> None:

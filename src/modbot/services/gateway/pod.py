@@ -16,6 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,13 +41,16 @@ from modbot.ops.clocks import SteadyClock
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
+from modbot.services.gateway.discarding import Discarder
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
 from modbot.services.gateway.replicating import Replication
 from modbot.services.gateway.restores import Restorer
+from modbot.services.gateway.retaining import Retention
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import copying, database, restoring
+from modbot.services.gateway.transferring import Transferring
+from modbot.shard import copying, database, exporting, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
@@ -68,6 +72,7 @@ class GatewayPod:
         self.shards: dict[ShardId, ServedShard] = {}
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
+        self._closing: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
         self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
@@ -103,6 +108,14 @@ class GatewayPod:
             replicated=replication.store is not None,
         )
         data_dir = Path(settings.data_dir)
+        self._discarder = Discarder(data_dir, self.pod_id, mine=self._is_mine, settled=replication.settled)
+        self._retention = Retention(
+            replication.store,
+            keep=settings.replicas.keep_epochs,
+            keep_for=timedelta(hours=settings.replicas.keep_hours),
+            complete=replication.complete,
+            now=self._now,
+        )
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
             incarnation=self.incarnation,
@@ -136,7 +149,10 @@ class GatewayPod:
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
+                asyncio.create_task(Transferring(self.surroundings, self.routing, self.shards).run()),
                 asyncio.create_task(self.surroundings.replication.run()),
+                asyncio.create_task(self._discarder.run()),
+                asyncio.create_task(self._retention.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
             if self.settings.failsafe:
@@ -221,6 +237,9 @@ class GatewayPod:
     def _gate(self, seconds: float) -> str | None:
         return None if self.lease.valid_for(seconds) else "the lease does not last that long"
 
+    def _is_mine(self, shard_id: ShardId) -> bool:
+        return shard_id in self.shards or shard_id in self._granted
+
     def _registers(self) -> bool:
         """Whether this pod registers the commands: the owner of the first shard does."""
         return any(shard_id.startswith("0-of-") for shard_id in self.shards) and self.lease.valid_for(3.0)
@@ -240,6 +259,7 @@ class GatewayPod:
 
     def _listen(self, line: protocol.WatchLine) -> None:
         self.lease.notice(line)
+        self._discarder.notice(line)
         self._heard.set()
         if isinstance(line, protocol.InboxNotice):
             served = self.shards.get(line.shard_id)
@@ -252,8 +272,9 @@ class GatewayPod:
             self._changed.clear()
             granted = dict(self._granted)
             self.arrivals.follow(self._incoming)
-            gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
-            await asyncio.gather(*(self._close(key) for key in gone))
+            for key, served in self.shards.items():
+                if key not in self._closing and not _same(granted.get(key), served.epoch):
+                    self._closing[key] = asyncio.create_task(self._close(key))
             for key, shard in granted.items():
                 if key not in self.shards and not self._waits(shard):
                     self._open(shard)
@@ -280,13 +301,16 @@ class GatewayPod:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await self.shards.pop(shard_id).handoff.close()
+        self._closing.pop(shard_id, None)
+        self._changed.set()  # it may have been granted anew meanwhile
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
         await self.arrivals.close()
-        await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
+        closing = [self._closing.get(shard_id) or self._close(shard_id) for shard_id in list(self.shards)]
+        await asyncio.gather(*closing)
         for task in tasks[:2]:
             task.cancel()
         await asyncio.gather(*tasks[:2], return_exceptions=True)
@@ -310,6 +334,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
     with _volume_lock(data_dir):
         restoring.forget_workplaces(data_dir)
         copying.forget_unfinished(data_dir)
+        exporting.forget_unfinished(data_dir)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         socket = Path(settings.replicas.socket) if settings.replicas.socket else data_dir / "litestream.sock"
         async with aiohttp.ClientSession(connector=connector) as http, Sidecar(socket) as sidecar:

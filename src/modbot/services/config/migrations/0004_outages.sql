@@ -21,7 +21,8 @@ ALTER TABLE pods
     ADD COLUMN joined_no bigint NOT NULL DEFAULT 0,
     ADD COLUMN acked_no bigint NOT NULL DEFAULT 0;
 
--- Shards whose owner was lost while it may go on in failsafe mode. A row counts until a later owner has opened the shard.
+-- Shards whose owner was lost while it may go on in failsafe mode. A row counts until a later owner
+-- has opened the shard, and is deleted when who lost it has surely stopped.
 CREATE TABLE losses (
     shard_id text PRIMARY KEY REFERENCES shards (shard_id),
     epoch bigint NOT NULL,
