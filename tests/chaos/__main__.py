@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from chaos import faults, reporting, running, schedules
+from chaos import faults, measuring, reporting, running, schedules
 from chaos.schedules import Schedule
 from chaos.systems import Setup
 from modbot.cli.stack import StartError
@@ -31,11 +31,16 @@ _STEPS_PER_RUN = 8
 @click.option("--replay", type=click.Path(exists=True, path_type=Path), help="Play a schedule from build/chaos-failed-SEED.json.")
 @click.option("--module", default="chaos.gateway", help="Another gateway pod, as chaos.broken.forgetful.")
 @click.option("--results", default=_BUILD / "chaos.json", type=click.Path(path_type=Path), help="Where the results go.")
+@click.option("--measure", default="", help="Measure the named times instead: f1,f2,f3,f4.")
+@click.option("--repetitions", default=20, help="How often each of them.")
 @click.option("--keep", is_flag=True, help="Keep the state folders, with the logs.")
 def main(
-    seconds: float, runs: int, seed: int | None, wanted: str, steps: int, replay: Path | None, module: str, results: Path, keep: bool
+    seconds: float, runs: int, seed: int | None, wanted: str, steps: int, replay: Path | None, module: str, results: Path, keep: bool,
+    measure: str, repetitions: int,
 ) -> None:
     """Break the whole system in many ways and check every invariant after each."""
+    if measure:
+        sys.exit(_measure(measure.split(","), repetitions, seed or 0, results))
     chosen = _chosen(wanted)
     first = secrets.randbelow(10**6) if seed is None else seed
     done: list[running.Run] = []
@@ -45,12 +50,37 @@ def main(
         schedule = _replayed(replay) if replay else schedules.draw(number, chosen, steps=steps)
         click.echo(f"run {len(done) + 1}, seed {schedule.seed}", err=True)
         done.append(_run(schedule, module=module, keep=keep))
-        results.parent.mkdir(exist_ok=True)
         reporting.write(results, done)
         if replay:
             break
     click.echo(reporting.table(reporting.rows(done)))
     sys.exit(1 if any(run.violations for run in done) else 0)
+
+
+def _measure(names: list[str], repetitions: int, seed: int, results: Path) -> int:
+    measured: list[measuring.Measured] = []
+    for name in names:
+        folder = Path(tempfile.mkdtemp(prefix="modbot-chaos-"))
+        folder.chmod(0o755)  # as in `_run`
+        setup = Setup(
+            state=folder / "state",
+            seed=seed,
+            shards=measuring.SHARDS,
+            events=measuring.SHARDS * measuring.EVENTS_PER_SHARD,
+        )
+        work = measuring.measure(
+            setup, measuring.SERIES[name], runs=repetitions, tell=lambda line: click.echo(f"  {line}", err=True)
+        )
+        measured += asyncio.run(work)
+        reporting.write_measured(results, measured)
+        for violation in measured[-1].violations[:10]:
+            click.echo(f"  ! {violation}", err=True)
+        if measured[-1].violations:
+            click.echo(f"  state kept in {folder}", err=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    click.echo(reporting.table_of_measured(measured))
+    return 1 if any(each.violations for each in measured) else 0
 
 
 def _run(schedule: Schedule, *, module: str, keep: bool) -> running.Run:

@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from chaos import faults
+from chaos.measuring import Measured
+from chaos.percentiles import percentile
 from chaos.running import Observation, Run
 
 
@@ -29,14 +31,20 @@ class Row(msgspec.Struct):
 
 
 class Results(msgspec.Struct):
-    """The content of build/chaos.json."""
+    """The content of build/chaos.json. What was measured by name stays when only faults are drawn, and the other way round."""
 
-    seeds: list[int]
-    events: int
-    interactions: int
-    slowest_answer_ms: float
-    rows: list[Row]
-    violations: list[str]
+    seeds: list[int] = []
+    events: int = 0
+    interactions: int = 0
+    slowest_answer_ms: float = 0.0
+    rows: list[Row] = []
+    violations: list[str] = []
+    measured: list[Measured] = []
+
+
+def read(path: Path) -> Results:
+    """Return earlier results, or empty ones."""
+    return msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else Results()
 
 
 def rows(runs: Iterable[Run]) -> list[Row]:
@@ -48,14 +56,8 @@ def rows(runs: Iterable[Run]) -> list[Row]:
     return [_row(name, by_fault[name]) for name in faults.ALL if name in by_fault]
 
 
-def percentile(values: Iterable[float], part: float) -> float:
-    """Return the smallest value that at least `part` of all values do not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-len(ordered) * part // 1) - 1)]
-
-
 def write(path: Path, runs: list[Run]) -> None:
-    """Write the results as JSON."""
+    """Write what the faults came to."""
     results = Results(
         seeds=[run.schedule.seed for run in runs],
         events=sum(run.events for run in runs),
@@ -63,8 +65,34 @@ def write(path: Path, runs: list[Run]) -> None:
         slowest_answer_ms=max(run.slowest_answer_ms for run in runs),
         rows=rows(runs),
         violations=sorted({each for run in runs for each in run.violations}),
+        measured=read(path).measured,
     )
+    _write(path, results)
+
+
+def write_measured(path: Path, measured: list[Measured]) -> None:
+    """Write what was measured by name."""
+    results = read(path)
+    fresh = {each.what for each in measured}
+    results.measured = [each for each in results.measured if each.what not in fresh] + measured
+    _write(path, results)
+
+
+def _write(path: Path, results: Results) -> None:
+    path.parent.mkdir(exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+
+
+def table_of_measured(measured: Iterable[Measured]) -> str:
+    """Return the table of the named times for a terminal."""
+    lines = [f"{'MEASURED':<48}{'RUNS':>5}{'P50 s':>7}{'P99 s':>7}{'TARGET':>12}"]
+    lines += [f"{each.what:<48}{each.runs:>5}{each.p50:>7.2f}{each.p99:>7.2f}{_targets(each):>12}" for each in measured]
+    return "\n".join(lines)
+
+
+def _targets(one: Measured) -> str:
+    told = [f"{target:.1f}" for target in (one.target_p50, one.target_p99) if target is not None]
+    return "/".join(told) or "-"
 
 
 def table(found: Iterable[Row]) -> str:

@@ -85,10 +85,13 @@ async def play(setup: Setup, schedule: Schedule, *, tell: Callable[[str], None])
 async def _strike(system: System, checks: Checks, step: Step, known: _Known) -> Observation:
     fault = faults.ALL[step.fault]
     await asyncio.sleep(step.pause)
+    parameters = step.parameters
+    if "pod" in parameters:
+        parameters = {**parameters, "pod": await system.victim(parameters["pod"])}
     since = time.time()
     troubles: list[str] = []
     try:
-        await fault.inflict(system, step.parameters)
+        await fault.inflict(system, parameters)
     except StartError as error:
         troubles.append(f"I10 {step.fault}: {error}")
     if not await system.flowing():
@@ -100,7 +103,7 @@ async def _strike(system: System, checks: Checks, step: Step, known: _Known) -> 
     lost, doubled, violations = known.new(found)
     return Observation(
         fault=step.fault,
-        parameters=step.parameters,
+        parameters=parameters,
         standstill=round(max(track.standstill(since, until) for track in system.watcher.tracks.values()), 3),
         took=round(until - since, 3),
         lost=lost,

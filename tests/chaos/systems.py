@@ -98,6 +98,12 @@ class System:
         """Return the shards of a pod."""
         return [row["shard_id"] for row in (await self.stack.internal("/shards"))["shards"] if row["owner"] == pod_id]
 
+    async def victim(self, number: int) -> int:
+        """Return this pod's number, or that of the next one that owns shards: a pod without any shows nothing."""
+        owners = {row["owner"] for row in (await self.stack.internal("/shards"))["shards"]}
+        around = [(number + step) % self.setup.gateways for step in range(self.setup.gateways)]
+        return next((each for each in around if f"gateway-{each}" in owners), number)
+
     async def seqs(self) -> dict[str, int]:
         """Return how far Discord has counted for each shard."""
         listed = await self.stack.control("GET", "sessions")

@@ -7,6 +7,7 @@ import contextlib
 import random
 import resource
 import signal
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 
@@ -21,11 +22,15 @@ async def kill(system: System, parameters: Parameters) -> None:
     system.stack.gateway(parameters["pod"]).kill()
 
 
-async def lose(system: System, parameters: Parameters) -> None:
+async def lose(
+    system: System, parameters: Parameters, *, afterwards: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """F2: the machine is gone with its volume; when others have taken its shards over, an empty one takes its place."""
     name = f"gateway-{parameters['pod']}"
     shards = set(await system.owned_by(name))
     await system.stack.lose(parameters["pod"])
+    if afterwards is not None:
+        await afterwards()
     await _taken_over(system, name, shards)
     await system.flowing()
     await system.replace(parameters["pod"])

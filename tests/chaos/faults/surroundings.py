@@ -59,6 +59,21 @@ async def hide_replicas(system: System, parameters: Parameters) -> None:
     away.rename(store)
 
 
+async def lose_behind(system: System, parameters: Parameters) -> None:
+    """F8: the machine is lost while the store is away, so that the replicas of its shards end seconds before it."""
+    store = system.setup.state / "replicas"
+    away = store.with_name("replicas-away")
+    store.rename(away)
+    store.write_text("This is no folder.\n", "utf-8")
+    await asyncio.sleep(parameters["seconds"])
+
+    async def give_back() -> None:
+        store.unlink()
+        away.rename(store)
+
+    await lose(system, parameters, afterwards=give_back)
+
+
 async def damage_replica(system: System, parameters: Parameters) -> None:
     """F14: the newest files of a shard's replica are damaged, and then its machine is lost."""
     name = f"gateway-{parameters['pod']}"
@@ -99,6 +114,10 @@ def _seconds(*choices: float) -> Callable[[random.Random], Parameters]:
     return lambda chance: {"seconds": chance.choice(choices)}
 
 
+def _pod_seconds(*choices: float) -> Callable[[random.Random], Parameters]:
+    return lambda chance: any_pod(chance) | {"seconds": chance.choice(choices)}
+
+
 def _cut(chance: random.Random) -> Parameters:
     return any_pod(chance) | {"seconds": chance.choice((2.0, 5.0, 10.0)), "silent": chance.random() < 0.5}
 
@@ -111,6 +130,7 @@ FAULTS = (
     Fault("F7-postgres", "PostgreSQL is away", _seconds(3.0, 10.0), stop_postgres),
     Fault("F7-cut-off", "a pod cannot reach the config service", _cut, cut_off),
     Fault("F8-store", "the replica store is away", _seconds(3.0, 8.0), hide_replicas),
+    Fault("F8-behind", "a machine is lost, and the store had been away", _pod_seconds(4.0, 6.0), lose_behind),
     Fault("F13-config", "the config pods are away", _seconds(1.0, 5.0, 9.0), stop_config),
     Fault("F14-damage", "a replica is damaged, then its machine lost", _how, damage_replica, lambda _parameters: True, short=False),
 )
