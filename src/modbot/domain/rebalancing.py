@@ -88,9 +88,14 @@ def decide_round(
     pods: Sequence[LivePod],
     *,
     begun: int,
-    causes: frozenset[Cause] | None = None,
+    paused: bool = False,
+    settled: bool = True,
 ) -> tuple[Move, ...]:
-    """Choose the moves that may begin now. `begun`: how many for pins and balance began lately; `causes`: only these (None: all)."""
+    """Choose the moves that may begin now. `begun`: how many for pins and balance began within `BUDGET_SECONDS`.
+
+    `paused`: only what leaves a pod that stops; not `settled`: nothing for the sake of balance.
+    """
+    stopping = {pod.pod_id for pod in pods if pod.stopping}
     sources = Counter(shard.owner for shard in shards if shard.target is not None)
     targets = Counter(shard.target for shard in shards if shard.target is not None)
     carried = Counter(shard.owner for shard in shards) + Counter(shard.target for shard in shards)
@@ -100,7 +105,7 @@ def decide_round(
     for move in plan.moves:
         draining = move.cause is Cause.DRAIN
         limit = AT_ONCE_DRAINING if draining else AT_ONCE
-        allowed = causes is None or move.cause in causes
+        allowed = (not paused or move.source in stopping) and (settled or move.cause is not Cause.BALANCE)
         if not allowed or (not draining and budget <= 0) or carried[move.target] >= capacity[move.target]:
             continue
         if sources[move.source] >= limit or targets[move.target] >= limit:

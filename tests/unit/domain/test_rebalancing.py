@@ -128,7 +128,12 @@ def test_a_round_stays_within_its_limits(cluster: tuple[list[OwnedShard], list[L
     for side in ("source", "target"):
         begun = Counter(getattr(move, side) for move in chosen if move.cause is not Cause.DRAIN)
         assert all(count <= rebalancing.AT_ONCE for count in begun.values())
-    assert not rebalancing.decide_round(plan, shards, pods, begun=0, causes=frozenset())
+    assert not rebalancing.decide_round(plan, shards, pods, begun=0, paused=True), "nobody stops"
+    stopping = [replace(pod, stopping=pod.closed) for pod in pods]
+    paused = rebalancing.decide_round(plan, shards, stopping, begun=0, paused=True)
+    assert {move.cause for move in paused} <= {Cause.DRAIN}
+    unsettled = rebalancing.decide_round(plan, shards, pods, begun=0, settled=False)
+    assert Cause.BALANCE not in {move.cause for move in unsettled}
 
 
 def best_with(shards: Sequence[OwnedShard], pods: Sequence[LivePod], moves: int) -> float:

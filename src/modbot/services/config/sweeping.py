@@ -9,13 +9,15 @@ restore stays without an owner until its last owner comes back (I8).
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
-from modbot.domain import placement
+from modbot.domain import placement, weights
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import PodId, ShardId
 from modbot.services.config import moves
@@ -27,11 +29,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep did: pods marked lost, shards freed from them, shards granted."""
+    """What one sweep did: pods marked lost, shards freed from them, shards granted, causes of the handoffs given up."""
 
     lost: tuple[PodId, ...] = ()
     freed: int = 0
     granted: int = 0
+    stray: tuple[str, ...] = ()
 
 
 class Sweeper:
@@ -78,10 +81,10 @@ async def sweep(database: Database, *, settle: float) -> Swept:
         if not await connection.value("try_sweep"):
             return Swept()
         lost, freed = await _take_over(connection)
-        await connection.one("end_stray_moves", moves.LONGEST_MOVE)
+        stray = await connection.all("end_stray_moves", moves.LONGEST_MOVE)
         granted = await _place(connection, settle)
         await connection.one("forget_old")
-        return Swept(lost=lost, freed=freed, granted=granted)
+        return Swept(lost=lost, freed=freed, granted=granted, stray=tuple(row["cause"] for row in stray))
 
 
 async def waiting(connection: Connection) -> dict[ShardId, str]:
@@ -118,27 +121,45 @@ async def _place(connection: Connection, settle: float) -> int:
     return len(granted)
 
 
+def weight_of(row: Any) -> float:
+    """Return the weight of a shard's row with its slow mean, guilds and rows."""
+    return weights.weight(events_per_second=row["usual_events"], guilds=row["guilds"], rows=row["rows"])
+
+
 def _free(rows: list[Any]) -> list[placement.FreeShard]:
     return [
         placement.FreeShard(
             shard_id=ShardId(row["shard_id"]),
             last_owner=None if row["last_owner"] is None else PodId(row["last_owner"]),
             replica_store=row["replica_store"],
-            events_per_second=row["events_per_second"],
+            weight=weight_of(row),
+            pin=row["pin"],
         )
         for row in rows
     ]
 
 
 async def _candidates(connection: Connection, rows: list[Any]) -> list[placement.Candidate]:
-    burdens = {row["owner"]: row for row in await connection.all("burdens")}
+    """Read what the pods carry. A shard in a handoff counts at both ends, its weight where it is going."""
+    counts: Counter[str] = Counter()
+    loads: defaultdict[str, float] = defaultdict(float)
+    for burden in await connection.all("burdens"):
+        counts.update({burden["owner"], burden["target"] or burden["owner"]})
+        loads[burden["target"] or burden["owner"]] += weight_of(burden)
     return [
         placement.Candidate(
             pod_id=PodId(row["pod_id"]),
             capacity=row["capacity"],
-            shards=burdens[row["pod_id"]]["shards"] if row["pod_id"] in burdens else 0,
-            events_per_second=burdens[row["pod_id"]]["events_per_second"] if row["pod_id"] in burdens else 0.0,
+            shards=counts[row["pod_id"]],
+            load=loads[row["pod_id"]],
             replica_store=row["replica_store"],
+            labels=labels_of(row),
+            closed=row["closed"],
         )
         for row in rows
     ]
+
+
+def labels_of(row: Any) -> dict[str, str]:
+    """Read the labels of a pod's row."""
+    return msgspec.json.decode(row["labels"], type=dict[str, str])
