@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
@@ -22,11 +22,13 @@ from starlette.routing import Route
 
 from modbot.domain.errors import InvalidInputError, UnavailableError
 from modbot.domain.ids import GuildId, ShardId
-from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 from modbot.shard import archives, exporting
 from modbot.shard.archive import Purpose
 from modbot.shard.engine import Engine
+
+if TYPE_CHECKING:
+    from modbot.services.gateway.pod import GatewayPod
 
 MEDIA_TYPE = "application/vnd.modbot.guild-archive"
 _CHUNK = 256 * 1024
