@@ -74,6 +74,7 @@ class Pod:
         self.pod_id = PodId("gateway-0")
         self.settings = SimpleNamespace(common=SimpleNamespace(internal_token=Secret(TOKEN)))
         self.ready = True
+        self.surroundings = SimpleNamespace()
         self.engine = Engine()
         self.applied: list[int] = []
         inbox = SimpleNamespace(applied=self.applied.append)

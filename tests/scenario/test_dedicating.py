@@ -135,6 +135,7 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
         await simulated.set_up(stack, people)
         guild, before = people[0], await _identifies(stack)
         await _traffic(stack, count=20_000, rate=600, seed=7)
+        pressing = asyncio.create_task(_press_buttons(stack, guild))
         await asyncio.sleep(2)
         there = await _ask(stack, "POST", "/reassign-guild", {"guild_id": guild.guild_id, "pod": "gateway-1"})
         assert await _settle(stack, there) == "cleared"
@@ -143,19 +144,20 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
         ] == f"guild-{guild.guild_id}"
         spent = await _identifies(stack) - before
         assert await _flowing(stack)
-        pressed = await simulated.interact(
-            stack, guild.owner_id, guild.general_id, kind="command", command="setup", options={}
-        )
-        assert pressed["record"]["problem"] is None
         back = await _ask(stack, "DELETE", f"/reassign-guild/{guild.guild_id}")
         assert await _settle(stack, back) == "cleared"
         assert await _flowing(stack), "both ways were under load"
         await stack.until(lambda: _over(stack), "the traffic to end")
         await stack.until(lambda: _caught_up(stack), "every shard to catch up")
+        presses = await pressing
+        await stack.until(lambda: _all_interactions_complete(stack), "every deferred interaction to be completed")
+        summary = (await stack.control("GET", "interactions"))["summary"]
         verdict = await _judge(stack, people)
         assignment = await _ask(stack, "GET", f"/guild/{guild.guild_id}/assignment")
 
-    sys.stderr.write(f"{verdict}\n")
+    sys.stderr.write(f"{verdict}, {presses} interactions, {summary}\n")
+    assert presses >= 20
+    assert (summary["failed"], summary["answered_twice"]) == (0, 0)
     if module == "unaligned_gateway":
         assert verdict[guild.guild_id][1], "the broken pod should have doubled events"
         return
@@ -163,6 +165,22 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
     assert verdict[guild.guild_id][0] > 1000
     assert spent == 1, "one IDENTIFY for one dedication"
     assert assignment["shard_id"] == _formula(guild)
+
+
+async def _press_buttons(stack: Stack, guild: SimulatedGuild) -> int:
+    """Use `/setup` again and again while the guild is on its way; returns how often."""
+    presses = 0
+    while await _flowing(stack):
+        body = {"user": guild.owner_id, "channel": guild.general_id, "kind": "command", "command": "setup"}
+        await stack.control("POST", "interact", {**body, "wait": "answered"})
+        presses += 1
+        await asyncio.sleep(0.02)
+    return presses
+
+
+async def _all_interactions_complete(stack: Stack) -> bool:
+    summary = (await stack.control("GET", "interactions"))["summary"]
+    return bool(summary["pending"] == 0 and summary["unfinished"] == 0)
 
 
 async def _over(stack: Stack) -> bool:
