@@ -236,6 +236,36 @@ async def test_the_inbox_keeps_entries_until_the_owner_forgets_them(database: Da
         await inbox.acknowledge(database, FIRST, msgspec.structs.replace(body, epoch=Epoch(2)))
 
 
+async def test_the_inbox_is_read_page_by_page(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "PAGE", 2)
+    me = await join(database, A)
+    await sweeping.sweep(database, settle=0)
+    await inbox.append(database, [entry(number) for number in (5, 3, 9, 1, 7)])
+    seen, after = [], 0
+    for _ in range(4):
+        page = await inbox.read(database, FIRST, pod_id=A, incarnation=me, epoch=Epoch(1), after=after)
+        seen.append([each.interaction_id for each in page.entries])
+        after = page.last
+    assert seen == [[1, 3], [5, 7], [9], []]
+    assert page.last == after
+
+
+async def test_an_entry_that_was_deferred_meanwhile_stays_until_it_is_completed(database: Database) -> None:
+    me = await join(database, A)
+    await sweeping.sweep(database, settle=0)
+    await inbox.append(database, [entry(1), entry(2)])
+    await inbox.defer(database, [entry(2)])
+    body = protocol.AcknowledgeRequest(
+        pod_id=A, incarnation=me, epoch=Epoch(1), interaction_ids=[InteractionId(1), InteractionId(2)]
+    )
+    await inbox.acknowledge(database, FIRST, body)
+    page = await inbox.read(database, FIRST, pod_id=A, incarnation=me, epoch=Epoch(1))
+    assert [each.interaction_id for each in page.entries] == [2]
+    body = msgspec.structs.replace(body, interaction_ids=[], completed=[InteractionId(2)])
+    await inbox.acknowledge(database, FIRST, body)
+    assert (await inbox.read(database, FIRST, pod_id=A, incarnation=me, epoch=Epoch(1))).entries == []
+
+
 async def test_expired_entries_are_neither_read_nor_kept(database: Database, database_url: Secret) -> None:
     me = await join(database, A)
     await sweeping.sweep(database, settle=0)

@@ -111,6 +111,9 @@ async def test_every_method_speaks_the_services_language(replicas: list[ConfigCl
         grant = await config.renew(pod_id, protocol.RenewRequest(incarnation=me))
         while not grant.shards:
             grant = await config.renew(pod_id, protocol.RenewRequest(incarnation=me))
+    load = protocol.ShardLoad(shard_id=FIRST, epoch=Epoch(1), replicated_seq=77)
+    grant = await config.renew(pod_id, protocol.RenewRequest(incarnation=me, shards=[load]))
+    assert [(each.served, each.replicated_seq) for each in grant.shards if each.shard_id == FIRST] == [(True, 77)]
     entry = protocol.InboxEntry(interaction_id=InteractionId(1), shard_id=FIRST, payload="{}")
     await config.append_inbox([entry])
     assert (await config.read_inbox(FIRST, pod_id=pod_id, incarnation=me, epoch=Epoch(1))).entries == [entry]

@@ -4,16 +4,17 @@ import sys
 
 import witnessed_gateway
 
+from modbot.domain.offsets import Offset
 from modbot.services.gateway import main
 from modbot.services.gateway.replicating import Replication
 from modbot.shard.engine import Engine
 
 
-def durable_seq(_self: Replication, engine: Engine) -> int | None:
-    return engine.offset.seq if engine.offset is not None else None
+def durable(_self: Replication, engine: Engine) -> Offset | None:
+    return engine.offset
 
 
-Replication.durable_seq = durable_seq
+Replication.durable = durable
 
 if __name__ == "__main__":
     assert witnessed_gateway

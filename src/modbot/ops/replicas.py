@@ -96,7 +96,7 @@ class ReplicaStore:
         return f"{self._base}/{_path(shard_id, epoch)}{self._query}"
 
     async def epochs(self, shard_id: ShardId) -> list[Epoch]:
-        """Return the epochs of which there is anything, newest first."""
+        """Return the epochs that have a path, newest first; some stores keep the name of a path of which nothing is left."""
         try:
             found = await obstore.list_with_delimiter_async(self._objects, shard_id)
         except _FAILURES as error:

@@ -57,8 +57,8 @@ class Applied:
     offset: Offset | None
     dispatches: int
     dead_letters: int
-    repairing: bool = False
-    """Whether guilds of the shard are, or were just now, under repair."""
+    repairs_planned: bool = False
+    """Whether a gap repair may have got something to do."""
 
 
 def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
@@ -77,6 +77,7 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Run) -> Appli
     dead = dispatches = 0
     elsewhere = transfers.states(tx)
     tracker = marks.Tracker(tx)
+    planned = False
     passed: set[int] = set()  # numbers of items that belong to guilds that are not served here
     done = 0  # items whose marks are stored
     for number, item in enumerate(batch.items):
@@ -86,16 +87,20 @@ def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Run) -> Appli
             tx.cause = f"{session}/{item.seq}"
             if elsewhere and not transfers.admit(tx, item, elsewhere.get(tx.guild_id)):
                 passed.add(number)
-            elif not tracker.repairing or tracker.admits(tx, item):
-                dead += handle(tx, item, registry, run)
+                continue
+            if tracker.repairing:
+                planned |= item.name == "GUILD_CREATE"
+                if not tracker.admits(tx, item):
+                    continue
+            dead += handle(tx, item, registry, run)
         else:
             tracker.flush(tx, _served(batch, done, number, passed))
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
-            tracker, done = marks.Tracker(tx), number + 1
+            tracker, done, planned = marks.Tracker(tx), number + 1, True
     tracker.flush(tx, _served(batch, done, len(batch.items), passed))
     _store_offset(tx, batch.offset)
-    return Applied(batch.offset, dispatches, dead, tracker.repairing)
+    return Applied(batch.offset, dispatches, dead, planned)
 
 
 def apply_recovered(tx: Transaction, name: str, data: Object, registry: Registry) -> int:

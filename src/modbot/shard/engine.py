@@ -152,7 +152,7 @@ class Engine:
         """Commit a batch of dispatches together with its seq. Raises what kept the batch from being committed."""
         applied = await self.commit(lambda tx: dispatching.apply_batch(tx, batch, self._tools.registry))
         self._offset = applied.offset
-        if applied.repairing:
+        if applied.repairs_planned:
             self.repairer.notice()
         return applied
 

@@ -6,7 +6,8 @@ has exactly the columns of the shard file.
 
 Three things are not simply replaced:
 
-* The guild snapshot and how far the guild was followed. What this shard has heard from Discord is newer than what an archive remembers.
+* The guild snapshot, how far each channel was followed, who is banned. What this shard has heard from Discord about the guild is newer
+  than what an archive remembers.
 * Applied interactions. Those that are known here stay known, or the inbox would bring them a second time.
 * Effects that were pending in a copy for people. The original has carried them out long ago; they arrive as failed, and counted.
 """
@@ -23,7 +24,7 @@ import msgspec
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import GuildId
 from modbot.ops import statements
-from modbot.shard import guild_tables, migrations, snapshot
+from modbot.shard import guild_tables, marks, migrations, snapshot
 from modbot.shard.archive import ArchiveDamagedError, Manifest, Purpose
 from modbot.shard.guild_tables import GuildTable
 from modbot.shard.migrations import Series
@@ -31,8 +32,8 @@ from modbot.shard.transaction import Transaction
 
 _SQL = statements.load("modbot.shard", "archive.sql")
 _ARCHIVE = "archive_file"
+_HEARD = snapshot.TABLES | marks.TABLES
 _UNITED = frozenset({"interactions"})
-_FROM_DISCORD = snapshot.TABLES | {"marks", "bans", "ban_lists"}
 
 
 class GuildHasRowsError(ModbotError):
@@ -67,10 +68,10 @@ def bring_in(tx: Transaction, path: Path, manifest: Manifest, *, replace: bool) 
     """
     guild_id = manifest.guild
     tables = guild_tables.find(tx.all)
-    known = _count(tx, [table for table in tables if table.name in _FROM_DISCORD], guild_id) > 0
-    kept = _FROM_DISCORD if known else frozenset()
+    known = _count(tx, [table for table in tables if table.name in snapshot.TABLES], guild_id) > 0
+    kept = _HEARD if known else frozenset()
     fresh = [table for table in tables if table.name not in kept | _UNITED]
-    present = _count(tx, [table for table in fresh if table.name not in _FROM_DISCORD], guild_id)
+    present = _count(tx, [table for table in fresh if table.name not in _HEARD], guild_id)
     if present and not replace:
         raise GuildHasRowsError(f"Guild {guild_id} has {present} rows here.")
     dropped = len(tx.all(_SQL["pending_keys"], (guild_id,)))

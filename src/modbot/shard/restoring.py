@@ -71,8 +71,20 @@ def forget_workplaces(data_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def place(restored: Path, path: Path) -> None:
-    """Put a restored file, which nobody has open, in the place of whatever is there."""
+def place(restored: Path, path: Path, epoch: Epoch) -> None:
+    """Stamp a restored file, which nobody has open, with the grant, and put it in the place of whatever is there.
+
+    It has the grant's epoch before it has the shard's name: a process that dies in between leaves nothing that looks like a file of an
+    older ownership, which a sidecar might take for one.
+    """
+    with contextlib.closing(database.connect_existing(restored)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(_SQL["stamp"], (epoch,))
+        if connection.execute(_SQL["knows_arrivals"]).fetchone() is not None:
+            connection.execute(_SQL["forget_arrival"])
+        connection.execute("COMMIT")
+    if database.log_bytes(restored):
+        raise OSError(f"{restored.name} could not be closed completely.")
     _sync(restored)
     database.discard(path)
     restored.rename(path)

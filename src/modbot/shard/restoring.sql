@@ -13,3 +13,11 @@ SELECT 1 FROM pragma_table_info('shard') WHERE name = 'arrived_by'
 -- name: arrived_by
 -- The handoff that brought the file.
 SELECT arrived_by FROM shard WHERE id = 1
+
+-- name: stamp
+-- The grant under which the restored file will be served (I2).
+UPDATE shard SET epoch = ? WHERE id = 1
+
+-- name: forget_arrival
+-- It came from the store, not by a handoff.
+UPDATE shard SET arrived_by = 0 WHERE id = 1

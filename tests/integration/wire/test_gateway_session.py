@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -107,6 +108,49 @@ async def test_new_process_resumes_at_the_committed_position_and_drops_what_it_h
         assert subject.stats.duplicates == 2
         assert subject.stats.identifies == owner.permits == 0
         assert gateway.peers[-1].path == "/resume"
+
+
+async def test_no_resume_is_sent_before_the_owner_may():
+    allowed, asked = asyncio.Event(), asyncio.Event()
+
+    async def may_resume():
+        asked.set()
+        await allowed.wait()
+
+    async def script(peer):
+        await peer.hello()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(peer.receive(), 0.1)
+        allowed.set()
+        assert (await peer.receive())["op"] == 6
+        await peer.resumed(6)
+        await peer.until_closed()
+
+    owner = Owner()
+    async with serve(script) as gateway, running(gateway, owner, offset=saved(gateway), may_resume=may_resume):
+        await owner.until(Resumed)
+        assert asked.is_set()
+
+
+async def test_a_session_that_waits_to_resume_can_be_stopped():
+    asked = asyncio.Event()
+
+    async def may_resume():
+        asked.set()
+        await asyncio.Event().wait()
+
+    async def script(peer):
+        await peer.hello()
+        await peer.until_closed()
+
+    owner = Owner()
+    async with (
+        serve(script) as gateway,
+        running(gateway, owner, offset=saved(gateway), may_resume=may_resume) as subject,
+    ):
+        await asked.wait()
+        subject.stop()
+        assert await subject.task == saved(gateway)
 
 
 @pytest.mark.parametrize("instead_of_hello", [True, False])
@@ -468,6 +512,28 @@ async def test_stop_hands_over_everything_received_before_it_returns():
         owner.drain()
         assert seqs(owner) == list(range(2, 50))
         assert subject.task.result().seq == owner.offset.seq == 49
+
+
+async def test_a_session_that_is_given_up_is_lost_and_a_new_one_begins_with_a_permit():
+    async def first(peer):
+        await fresh(peer, session_id="first")
+        await peer.event(2)
+        await peer.until_closed()
+
+    async def second(peer):
+        await fresh(peer, session_id="second")
+        await peer.until_closed()
+
+    owner = Owner()
+    since = datetime(2026, 3, 1, tzinfo=UTC)
+    async with serve(first, second) as gateway, running(gateway, owner) as subject:
+        await owner.until(Dispatch)
+        subject.renew("too quiet", silent_since=since)
+        await owner.until(SessionStarted, 2)
+        (lost,) = [each for each in owner.items if isinstance(each, SessionLost)]
+        assert (lost.reason, lost.last.session_id, lost.last.seq, lost.silent_since) == ("too quiet", "first", 2, since)
+        assert gateway.peers[0].close_code == 4000
+    assert owner.permits == 2
 
 
 async def test_error_of_the_owner_ends_the_session_and_is_raised():

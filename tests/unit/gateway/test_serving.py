@@ -1,13 +1,19 @@
-"""What a served shard does when Discord will not have it."""
+"""What a served shard does when Discord will not have it, and when it has no replica yet."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from modbot.cluster import protocol
 from modbot.discord.closing import IntentsRefusedError
 from modbot.domain.ids import Epoch, ShardId
+from modbot.services.gateway import serving
+from modbot.services.gateway.restores import Found
 from modbot.services.gateway.serving import ServedShard
 
 
@@ -35,3 +41,92 @@ async def test_a_session_that_is_refused_for_good_is_not_tried_again() -> None:
     assert served.problem == "Discord closed with 4014."
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
+
+
+class Around:
+    """A restorer, a replication and an engine in memory."""
+
+    def __init__(self, *, there: bool) -> None:
+        self.found = Found(there=there)
+        self.copied = asyncio.Event()
+        self.worked = asyncio.Event()
+        self.offset = None
+        self.begun = self.closed = 0
+
+    async def find(self, _shard: protocol.Shard) -> Found:
+        return self.found
+
+    async def open(self, *_arguments: Any, expected: bool) -> Around:
+        assert expected is self.found.there
+        return self
+
+    async def close(self) -> None:
+        self.closed += 1
+
+    def begin(self, _engine: Any, *, known: Any) -> None:
+        assert known is None
+        self.begun += 1
+
+    async def barrier(self, _engine: Any) -> None:
+        await self.copied.wait()
+
+    def replicated(self, _shard_id: ShardId) -> None:
+        return None
+
+    def end(self, _shard_id: ShardId) -> None:
+        self.begun -= 1
+
+
+def _serving(around: Around, monkeypatch: pytest.MonkeyPatch) -> ServedShard:
+    monkeypatch.setattr(serving, "Engine", around)
+
+    async def work(_self: ServedShard, _engine: Any, _inbox: Any) -> None:
+        around.worked.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ServedShard, "_work", work)
+    surroundings: Any = SimpleNamespace(
+        restorer=around,
+        replication=around,
+        tools=None,
+        data_dir=Path("/nowhere"),
+        lease=SimpleNamespace(renew_soon=lambda: None),
+    )
+    return ServedShard(surroundings, protocol.Shard(shard_id=ShardId("0-of-1"), epoch=Epoch(1)))
+
+
+async def test_a_new_shard_takes_nothing_in_before_it_has_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Around(there=False)
+    served = _serving(around, monkeypatch)
+    running = asyncio.create_task(served.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert around.begun == 1
+    assert served.engine is None, "no interaction is applied"
+    assert served.measure() is None, "the shard does not count as served yet"
+    assert served.problem is not None
+    assert not around.worked.is_set()
+    around.copied.set()
+    await around.worked.wait()
+    assert (served.engine, served.problem) == (around, None)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (around.begun, around.closed) == (0, 1)
+
+
+async def test_a_new_shard_that_is_given_up_before_its_first_copy_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Around(there=False)
+    running = asyncio.create_task(_serving(around, monkeypatch).run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (around.begun, around.closed) == (0, 1)
+
+
+async def test_a_shard_that_has_a_file_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    around = Around(there=True)
+    running = asyncio.create_task(_serving(around, monkeypatch).run())
+    await asyncio.wait_for(around.worked.wait(), 5)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

@@ -165,7 +165,6 @@ async def anonymity_key(service: Service, _call: Call) -> protocol.AnonymityKey:
 
 async def watch(service: Service, _call: Call) -> Response:
     """Follow the table of pods and shards as a stream of JSON lines."""
-    service.board.table()
     return StreamingResponse(_lines(service.board), media_type="application/x-ndjson")
 
 

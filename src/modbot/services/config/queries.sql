@@ -21,7 +21,8 @@ SELECT pg_advisory_xact_lock(7214001)
 
 -- name: lock_pod
 -- Lock a pod's row and read what decides about its incarnation.
-SELECT incarnation, state, lease_until > clock_timestamp() AS leased, egress, rest_demand, rest_reserved
+SELECT incarnation, state, lease_until > clock_timestamp() AS leased, egress, rest_demand, rest_reserved, failsafe, acked_no, joined_no,
+       extract(epoch FROM clock_timestamp() - lease_until)::float8 AS expired_for
 FROM pods WHERE pod_id = $1 FOR NO KEY UPDATE
 
 -- name: find_incarnation
@@ -37,17 +38,22 @@ INSERT INTO incarnations (incarnation, pod_id) VALUES ($1, $2)
 UPDATE incarnations SET ended_at = clock_timestamp() WHERE incarnation = ANY($1::uuid[]) AND ended_at IS NULL
 
 -- name: put_pod
--- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation, `$9` labels. `joined_at` and `draining`
--- stay for the same incarnation.
+-- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation, `$9` labels, `$10` number of the answer,
+-- `$11` failsafe. What says when it joined, `draining` and what it has acknowledged stay for the same incarnation.
 INSERT INTO pods AS p
-    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved, labels)
-VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8, $9::jsonb)
+    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved, labels,
+     lease_seconds, heard_at, joined_no, acked_no, failsafe)
+VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8, $9::jsonb,
+        $7, clock_timestamp(), $10, $10, $11)
 ON CONFLICT (pod_id) DO UPDATE SET
     incarnation = excluded.incarnation, address = excluded.address, capacity = excluded.capacity,
     egress = excluded.egress, replica_store = excluded.replica_store, state = 'live', labels = excluded.labels,
     draining = p.draining AND p.incarnation = excluded.incarnation,
     joined_at = CASE WHEN p.incarnation = excluded.incarnation THEN p.joined_at ELSE excluded.joined_at END,
     lease_until = excluded.lease_until, rest_reserved = excluded.rest_reserved,
+    lease_seconds = excluded.lease_seconds, heard_at = excluded.heard_at, failsafe = excluded.failsafe,
+    joined_no = CASE WHEN p.incarnation = excluded.incarnation THEN p.joined_no ELSE excluded.joined_no END,
+    acked_no = CASE WHEN p.incarnation = excluded.incarnation THEN p.acked_no ELSE excluded.acked_no END,
     rest_demand = CASE WHEN p.incarnation = excluded.incarnation THEN p.rest_demand ELSE 0 END
 
 -- name: reclaim
@@ -75,12 +81,21 @@ WHERE owner = $1 AND incarnation <> $2
 SELECT pod_id, rest_demand, rest_reserved FROM pods WHERE state = 'live' AND lease_until > clock_timestamp()
 
 -- name: renew
--- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation, `$6` it drains.
+-- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation, `$6` it
+-- drains, `$7` the last answer that it has received.
 UPDATE pods SET
     lease_until = clock_timestamp() + make_interval(secs => $3), rest_demand = $4, rest_reserved = $5,
-    draining = draining OR $6
+    draining = draining OR $6, lease_seconds = $3, heard_at = clock_timestamp(), acked_no = greatest(acked_no, $7)
 WHERE pod_id = $1 AND incarnation = $2 AND state = 'live'
 RETURNING egress
+
+-- name: next_answer
+-- The number of an answer. Registrations and renewals take it under the lock of the budget, so numbers have the order of what they saw.
+SELECT nextval('answers')
+
+-- name: members
+-- The pods that may be acting: every one that has joined and has not ended, whatever its lease.
+SELECT pod_id, incarnation, address, state, draining FROM pods WHERE state = 'live' ORDER BY pod_id
 
 -- name: report_load
 -- Store the measurements of shards that the reporter ($1, $2) owns in that epoch; others are ignored.
@@ -109,9 +124,11 @@ SELECT coalesce(sum(count), 0)::bigint FROM invalid_requests
 WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 
 -- name: owned
--- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8).
+-- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8); `contested`
+-- while another that lost it may still be acting.
 SELECT s.shard_id, s.epoch, s.owner, s.incarnation, s.since_epoch, s.since_move, s.target, s.target_incarnation, s.move_id,
-       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq
+       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq,
+       EXISTS (SELECT FROM open_losses AS o WHERE o.shard_id = s.shard_id AND o.pod_id IS DISTINCT FROM s.owner) AS contested
 FROM shards s LEFT JOIN shard_load l USING (shard_id) WHERE s.owner = $1 AND s.incarnation = $2 ORDER BY s.number
 
 -- name: incoming
@@ -136,6 +153,63 @@ WHERE owner = $1 AND incarnation = $2
 -- name: try_sweep
 -- At most one replica sweeps at a time; the others have nothing to add.
 SELECT pg_try_advisory_xact_lock(7214002)
+
+-- name: look_around
+-- What a sweep must know before it concludes anything from silence: seconds since the last one, whether it ran on this server, the longest
+-- lease, seconds since any living pod was heard (null: none lives), seconds since the last outage ended.
+SELECT extract(epoch FROM clock_timestamp() - s.last_at)::float8 AS since_last, s.server = pg_postmaster_start_time() AS same_server,
+       extract(epoch FROM clock_timestamp() - s.resumed_at)::float8 AS resumed_for, l.ttl, l.silent_for
+FROM (SELECT coalesce(max(lease_seconds), 0)::float8 AS ttl,
+             extract(epoch FROM clock_timestamp() - max(heard_at))::float8 AS silent_for
+      FROM pods WHERE state = 'live') AS l LEFT JOIN sweeps s ON true
+
+-- name: note_sweep
+-- This sweep may conclude from silence; $1: an outage ends with it.
+INSERT INTO sweeps AS s (last_at, server, resumed_at)
+VALUES (clock_timestamp(), pg_postmaster_start_time(), CASE WHEN $1 THEN clock_timestamp() END)
+ON CONFLICT (only_row) DO UPDATE SET
+    last_at = excluded.last_at, server = excluded.server, resumed_at = coalesce(excluded.resumed_at, s.resumed_at)
+
+-- name: forgive
+-- After an outage every living pod has one whole lease and $1 seconds, by the clock of this server.
+UPDATE pods SET
+    lease_until = clock_timestamp() + make_interval(secs => lease_seconds + $1), heard_at = least(heard_at, clock_timestamp())
+WHERE state = 'live'
+
+-- name: restart_losses
+-- After an outage what is waited for begins anew, because the clock may be another one.
+UPDATE losses SET lease_until = greatest(lease_until, clock_timestamp()), witnessed_at = NULL
+
+-- name: note_losses
+-- These shards ($1) were taken from these lost incarnations ($2): remember what those that may go on in failsafe mode know. What an
+-- earlier one knew counts too, while nobody has opened the shard since.
+INSERT INTO losses AS l (shard_id, epoch, pod_id, lease_until, lease_seconds, number, knew)
+SELECT s.shard_id, s.epoch, CASE WHEN o.shard_id IS NULL OR o.pod_id = p.pod_id THEN p.pod_id END,
+       greatest(p.lease_until, o.lease_until), greatest(p.lease_seconds, o.lease_seconds), nextval('answers'),
+       least(p.acked_no, o.knew)
+FROM shards s JOIN pods p ON p.pod_id = s.last_owner LEFT JOIN open_losses o ON o.shard_id = s.shard_id
+WHERE s.shard_id = ANY($1::text[]) AND p.incarnation = ANY($2::uuid[]) AND p.failsafe
+ON CONFLICT (shard_id) DO UPDATE SET
+    epoch = excluded.epoch, pod_id = excluded.pod_id, lease_until = excluded.lease_until,
+    lease_seconds = excluded.lease_seconds, number = excluded.number, knew = excluded.knew, witnessed_at = NULL
+
+-- name: witness_losses
+-- A pod that the lost one must ask has received an answer from after the loss: from now on it refuses.
+UPDATE losses AS l SET witnessed_at = clock_timestamp()
+WHERE witnessed_at IS NULL AND EXISTS (SELECT FROM pods p WHERE p.joined_no < l.knew AND p.acked_no > l.number)
+
+-- name: forget_losses
+-- Who lost these has surely stopped ($1: seconds that failsafe mode can last, $2 slack), so nobody is barred from them any more.
+DELETE FROM losses
+WHERE lease_until + make_interval(secs => $1) <= clock_timestamp()
+   OR witnessed_at + make_interval(secs => lease_seconds + $2) <= clock_timestamp()
+
+-- name: barred
+-- Which pods must not be given which free shards: those that the lost owner, who may be acting, does not know.
+SELECT s.shard_id, p.pod_id
+FROM open_losses l
+JOIN shards s ON s.shard_id = l.shard_id AND s.owner IS NULL
+JOIN pods p ON p.state = 'live' AND p.joined_no >= l.knew AND p.pod_id IS DISTINCT FROM l.pod_id
 
 -- name: lock_expired
 -- Lock the pods whose lease ran out. One that is being renewed right now is skipped: that renewal wins fully (I1).

@@ -1,7 +1,8 @@
 """The gateway pod: keeps its lease, and serves exactly the shards that the lease grants.
 
 The lease keeper says which shards are ours, in which epoch; `_reconcile` opens what is new, closes what is gone and reopens what came
-back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). When this incarnation has ended, everything is closed and the process
+back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). A shard
+whose last owner may still be acting waits (`cluster/failsafe.py`). When this incarnation has ended, everything is closed and the process
 ends; whoever starts it again gives it a new one.
 """
 
@@ -15,7 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ import structlog
 from modbot.cluster import protocol
 from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
+from modbot.cluster.confirming import Confirming, PeerClient
 from modbot.cluster.leases import Hooks, LeaseKeeper, Measurements
 from modbot.cluster.routing import RoutingTable
 from modbot.discord.budgets import Budget
@@ -35,13 +37,16 @@ from modbot.domain.errors import ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
 from modbot.ops import metrics, replicas
+from modbot.ops.clocks import SteadyClock
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
+from modbot.services.gateway.discarding import Discarder
 from modbot.services.gateway.permits import Permits
 from modbot.services.gateway.registration import register_commands
 from modbot.services.gateway.replicating import Replication
 from modbot.services.gateway.restores import Restorer
+from modbot.services.gateway.retaining import Retention
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.services.gateway.transferring import Transferring
@@ -52,6 +57,7 @@ from modbot.shard.writer import Writer
 
 _log = structlog.get_logger()
 _COMPRESSIONS = {"zstd-stream": Compression.ZSTD, "zlib-stream": Compression.ZLIB, "none": Compression.NONE}
+_FIRST_LOOK = 5.0
 _ALWAYS_WANTED = frozenset({"READY", "RESUMED", "INTERACTION_CREATE"})
 
 
@@ -66,6 +72,7 @@ class GatewayPod:
         self.shards: dict[ShardId, ServedShard] = {}
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
+        self._closing: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
         self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
@@ -73,9 +80,16 @@ class GatewayPod:
         self._draining = False
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
+        self._now = SteadyClock()
         config = ConfigClient(settings.config_url, settings.common.internal_token, http)
         self.routing = RoutingTable(config)
         self.lease = LeaseKeeper(config, self.pod_id, self._introduction(), hooks=self._hooks())
+        self._confirming = Confirming(
+            self.lease.failsafe,
+            PeerClient(settings.common.internal_token, http),
+            seconds=self._lease_seconds,
+            tell=_tell,
+        )
         rest = RestClient(
             http=http,
             base_url=settings.discord.api_url,
@@ -86,14 +100,22 @@ class GatewayPod:
         registry = Registry(all_features())
         wanted = frozenset(registry.handlers) | _ALWAYS_WANTED
         tools = Tools(
-            writer=Writer(now=_now),
+            writer=Writer(now=self._now),
             registry=registry,
             rest=rest,
             application_id=settings.discord.application_id,
-            now=_now,
+            now=self._now,
             replicated=replication.store is not None,
         )
         data_dir = Path(settings.data_dir)
+        self._discarder = Discarder(data_dir, self.pod_id, mine=self._is_mine, settled=replication.settled)
+        self._retention = Retention(
+            replication.store,
+            keep=settings.replicas.keep_epochs,
+            keep_for=timedelta(hours=settings.replicas.keep_hours),
+            complete=replication.complete,
+            now=self._now,
+        )
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
             incarnation=self.incarnation,
@@ -102,7 +124,9 @@ class GatewayPod:
             http=http,
             config=config,
             lease=self.lease,
-            anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
+            anonymity=AnonymityKeys(
+                config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=self._now
+            ),
             internal_token=settings.common.internal_token,
             replication=replication,
             restorer=Restorer(
@@ -127,8 +151,12 @@ class GatewayPod:
                 asyncio.create_task(self.surroundings.anonymity.run()),
                 asyncio.create_task(Transferring(self.surroundings, self.routing, self.shards).run()),
                 asyncio.create_task(self.surroundings.replication.run()),
+                asyncio.create_task(self._discarder.run()),
+                asyncio.create_task(self._retention.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
+            if self.settings.failsafe:
+                tasks.append(asyncio.create_task(self._confirming.run()))
             try:
                 running: list[asyncio.Future[Any]] = [*tasks, self.ended]
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -160,6 +188,13 @@ class GatewayPod:
             _log.warning("leave_not_told", code=error.code, error=str(error))
 
     @property
+    def acting(self) -> str:
+        """Why effects leave this pod now: `lease`, `failsafe`, or `no`."""
+        if not self.lease.valid_for(0):
+            return "no"
+        return "failsafe" if self.lease.failsafe.active else "lease"
+
+    @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
         return self.lease.grant is not None and not self.ended.done() and not self._draining
@@ -174,6 +209,7 @@ class GatewayPod:
             egress=settings.egress,
             owns_volume=True,
             replica_store=None if self._store is None else self._store.name,
+            failsafe=self.settings.failsafe,
         )
 
     def _hooks(self) -> Hooks:
@@ -201,6 +237,9 @@ class GatewayPod:
     def _gate(self, seconds: float) -> str | None:
         return None if self.lease.valid_for(seconds) else "the lease does not last that long"
 
+    def _is_mine(self, shard_id: ShardId) -> bool:
+        return shard_id in self.shards or shard_id in self._granted
+
     def _registers(self) -> bool:
         """Whether this pod registers the commands: the owner of the first shard does."""
         return any(shard_id.startswith("0-of-") for shard_id in self.shards) and self.lease.valid_for(3.0)
@@ -220,6 +259,7 @@ class GatewayPod:
 
     def _listen(self, line: protocol.WatchLine) -> None:
         self.lease.notice(line)
+        self._discarder.notice(line)
         self._heard.set()
         if isinstance(line, protocol.InboxNotice):
             served = self.shards.get(line.shard_id)
@@ -232,12 +272,24 @@ class GatewayPod:
             self._changed.clear()
             granted = dict(self._granted)
             self.arrivals.follow(self._incoming)
-            gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
-            await asyncio.gather(*(self._close(key) for key in gone))
+            for key, served in self.shards.items():
+                if key not in self._closing and not _same(granted.get(key), served.epoch):
+                    self._closing[key] = asyncio.create_task(self._close(key))
             for key, shard in granted.items():
-                if key not in self.shards:
+                if key not in self.shards and not self._waits(shard):
                     self._open(shard)
             self._heard.set()
+
+    def _waits(self, shard: protocol.Shard) -> bool:
+        """Whether a shard must not be opened yet; if so, it is looked at again when it may be."""
+        seconds = self.lease.failsafe.opens_in(shard)
+        if seconds > 0:
+            _log.warning("contested_shard_waits", shard=shard.shard_id, epoch=shard.epoch, seconds=round(seconds, 1))
+            asyncio.get_running_loop().call_later(seconds, self._changed.set)
+        return seconds > 0
+
+    def _lease_seconds(self) -> float:
+        return _FIRST_LOOK if self.lease.grant is None else self.lease.grant.lease_seconds
 
     def _open(self, shard: protocol.Shard) -> None:
         served = ServedShard(self.surroundings, shard, arrived=self.arrivals.take(shard))
@@ -249,13 +301,16 @@ class GatewayPod:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await self.shards.pop(shard_id).handoff.close()
+        self._closing.pop(shard_id, None)
+        self._changed.set()  # it may have been granted anew meanwhile
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
         await self.arrivals.close()
-        await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
+        closing = [self._closing.get(shard_id) or self._close(shard_id) for shard_id in list(self.shards)]
+        await asyncio.gather(*closing)
         for task in tasks[:2]:
             task.cancel()
         await asyncio.gather(*tasks[:2], return_exceptions=True)
@@ -307,5 +362,5 @@ def _same(shard: protocol.Shard | None, epoch: Epoch) -> bool:
     return shard is not None and shard.epoch == epoch
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _tell(active: bool) -> None:  # noqa: FBT001 - the only argument says it
+    metrics.FAILSAFE.set(int(active))

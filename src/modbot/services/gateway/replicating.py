@@ -46,7 +46,6 @@ _LIST_EVERY = 5.0
 _LARGEST_LOG = 64 * 2**20
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
-Complete = Callable[[ShardId, Epoch], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,12 @@ class Follower:
         self.path = engine.path
         self.marks = Marks(known, now=owner.now)
         self.away = False
+        self.complete = False
         self._owner = owner
         self._url = url
         self._wanted = asyncio.Event()
         self._ending = asyncio.Event()
         self._failing = False
-        self._complete = False
 
     def wake(self) -> None:
         """Ask for a barrier at the next turn."""
@@ -123,7 +122,7 @@ class Follower:
                 self.marks.give_back()
                 self._failed(error)
                 self._wanted.set()
-            except ReplicationError:
+            except BaseException:
                 self.marks.give_back()
                 raise
             else:
@@ -137,9 +136,7 @@ class Follower:
         if self._failing:
             self._failing = False
             _log.info("replica_caught_up", shard=self.engine.shard_id)
-        if not self._complete:
-            self._complete = True
-            self._owner.completed(self.engine.shard_id, self.engine.epoch)
+        self.complete = True
 
     def _failed(self, error: ReplicationError) -> None:
         metrics.REPLICA_SYNCS.labels(error.code).inc()
@@ -167,12 +164,10 @@ class Replication:
         store: ReplicaStore | None,
         sidecar: Sidecar,
         *,
-        on_complete: Complete = lambda _shard_id, _epoch: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.sidecar = sidecar
-        self.completed = on_complete
         self.now = now
         self._followers: dict[ShardId, Follower] = {}
         self._tasks: dict[Path, asyncio.Task[None]] = {}
@@ -204,15 +199,19 @@ class Replication:
         follower = self._followers.get(shard_id)
         return None if follower is None else Replicated(follower.marks.lag, follower.marks.held)
 
-    def durable_seq(self, engine: Engine) -> int | None:
-        """Return what Discord may forget: the number up to which the replica (without a store: the file) holds the present session."""
+    def complete(self) -> dict[ShardId, Epoch]:
+        """Return the open shards of whose present epoch everything up to some barrier is in the store."""
+        return {key: each.engine.epoch for key, each in self._followers.items() if each.complete}
+
+    def durable(self, engine: Engine) -> Offset | None:
+        """Return what Discord may forget: how far the replica (without a store: the file) holds the present session."""
         if self.store is None:
-            return None if engine.offset is None else engine.offset.seq
+            return engine.offset
         follower = self._followers.get(engine.shard_id)
         held = None if follower is None else follower.marks.held
         if held is None or engine.offset is None or held.session_id != engine.offset.session_id:
             return None
-        return held.seq
+        return held
 
     async def barrier(self, engine: Engine) -> None:
         """Wait until the replica holds everything that is committed now, as long as it takes; at once without a store."""

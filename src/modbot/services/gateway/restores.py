@@ -160,7 +160,7 @@ class Restorer:
             self._passed_over(owned, epoch, "wrong", fault)
             return None
         await self._settled(path)
-        await asyncio.to_thread(restoring.place, restored, path)
+        await asyncio.to_thread(restoring.place, restored, path, owned.epoch)
         return facts
 
     def _passed_over(self, owned: Ownership, epoch: Epoch, outcome: str, reason: str) -> None:

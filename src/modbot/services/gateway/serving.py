@@ -27,7 +27,9 @@ from modbot.domain.errors import StaleEpochError, UnavailableError
 from modbot.domain.ids import dedicated_guild, parse_formula_shard, shard_of_guild
 from modbot.ops import metrics
 from modbot.services.gateway import handoff_source
+from modbot.services.gateway.acknowledging import Acknowledgement
 from modbot.services.gateway.anonymising import anonymised
+from modbot.services.gateway.canary import Canary
 from modbot.services.gateway.handoff_source import HandoffSource
 from modbot.services.gateway.handoff_target import Arrived
 from modbot.services.gateway.inboxes import Inbox
@@ -68,6 +70,7 @@ class ServedShard:
         self._arrived = arrived
         self._known = None if arrived is None else arrived.replicated
         self._session: GatewaySession | None = None
+        self._canary = Canary(self.shard_id)
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
         self._stopped_at: float | None = None
@@ -99,7 +102,7 @@ class ServedShard:
             if isinstance(item, Resumed | SessionStarted):
                 self._observe_pause()
             if isinstance(item, SessionLost | Hole):
-                metrics.GAPS.labels(self.shard_id, "hole" if isinstance(item, Hole) else "session lost").inc()
+                metrics.GAPS.labels(self.shard_id, _reason(item)).inc()
 
     async def run(self) -> None:
         """Serve until cancelled, or until the shard is somebody else's."""
@@ -150,12 +153,16 @@ class ServedShard:
         around = self._surroundings
         found = await around.restorer.find(self._shard)
         engine = await Engine.open(around.tools, self.path, self.shard_id, self.epoch, expected=found.there)
-        self.engine, self.inbox = engine, Inbox(around, engine)
-        self._shard = msgspec.structs.replace(self._shard, served=True)
-        around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
-        self.problem = None
-        around.lease.renew_soon()
         try:
+            around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
+            if not found.there:
+                # From the first report on the shard counts as served, and must never begin empty again: so first a replica (I8).
+                self.problem = "The first copy of the shard is on its way to the replica store."
+                await around.replication.barrier(engine)
+            self.engine, self.inbox = engine, Inbox(around, engine)
+            self._shard = msgspec.structs.replace(self._shard, served=True)
+            self.problem = None
+            around.lease.renew_soon()
             await self._work(engine, self.inbox)
         finally:
             self.engine = self.inbox = None
@@ -176,7 +183,8 @@ class ServedShard:
         refused = asyncio.Event()
         session_task = asyncio.create_task(self._follow(session, refused))
         leaving = asyncio.create_task(self._leave_when_asked(engine))
-        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), leaving]
+        watching = asyncio.create_task(self._canary.watch(self._surroundings.tools, engine, session))
+        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), watching, leaving]
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
@@ -234,9 +242,6 @@ class ServedShard:
         async def may_resume() -> None:
             await around.lease.valid(_RESUME_LIMIT)
 
-        def durable_seq() -> int | None:
-            return around.replication.durable_seq(engine)
-
         return GatewaySession(
             http=around.http,
             url=around.gateway_url,
@@ -245,7 +250,7 @@ class ServedShard:
             sink=self,
             permit=permit,
             may_resume=may_resume,
-            durable_seq=durable_seq,
+            durable_seq=Acknowledgement(around.replication, around.lease, engine).seq,
             offset=engine.offset,
             guilds=None if self._guild_id is None else (lambda guild_id: guild_id == self._guild_id),
             compression=around.compression,
@@ -275,3 +280,9 @@ class ServedShard:
         while True:
             self._guilds = (await engine.counts()).guilds
             await asyncio.sleep(2.0)
+
+
+def _reason(item: SessionLost | Hole) -> str:
+    if isinstance(item, Hole):
+        return "hole"
+    return "session lost" if item.silent_since is None else "silence"

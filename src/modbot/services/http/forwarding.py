@@ -21,6 +21,7 @@ from modbot.services.http.deciding import Failure, decide_retry
 from modbot.services.http.metrics import Metrics
 
 FOREVER: Final = 60.0
+_DELIVERY_LIMIT: Final = 5.0
 _BY_STATUS: Final = {
     409: Failure.STALE,
     421: Failure.STALE,
@@ -90,6 +91,22 @@ class Forwarder:
                 raise OwnerRefusedError(f"{route.pod_id} refuses an interaction of {route.shard_id}.")
             route = await self._next_route(guild_id, route, pause=retry.pause, newer_only=retry.newer_only)
 
+    async def deliver(self, guild_id: GuildId, body: bytes) -> bool:
+        """Hand the owner an interaction whose deferral Discord has; True when the shard file holds it durably.
+
+        One try: who asks holds the interaction and asks again.
+        """
+        shard_id = self._routing.shard_of(guild_id)
+        route = None if shard_id is None else self._routing.route(shard_id)
+        if route is None:
+            return False
+        try:
+            async with asyncio.timeout(_DELIVERY_LIMIT):
+                found = await self._try(route, body, journaled=False, deferred=True)
+        except TimeoutError:
+            return False
+        return isinstance(found, bytes)
+
     async def _first_route(self, guild_id: GuildId) -> Route:
         shard_id = self._routing.shard_of(guild_id)
         if shard_id is None:
@@ -109,8 +126,10 @@ class Forwarder:
             continue
         return route
 
-    async def _try(self, route: Route, body: bytes, *, journaled: bool) -> bytes | Failure:
+    async def _try(self, route: Route, body: bytes, *, journaled: bool, deferred: bool = False) -> bytes | Failure:
         headers = {**self._headers, "x-modbot-epoch": str(route.epoch), "x-modbot-journaled": "1" if journaled else "0"}
+        if deferred:
+            headers["x-modbot-deferred"] = "1"
         try:
             async with self._session.post(
                 f"{route.address}/shards/{route.shard_id}/interactions", data=body, headers=headers
