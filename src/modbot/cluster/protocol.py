@@ -445,7 +445,7 @@ class TransferStep(Message, frozen=True, kw_only=True):
     pod_id: PodId
     incarnation: Incarnation
     epoch: Epoch
-    state: Literal[TransferState.MOVED, TransferState.FINISHED, TransferState.CLEARED, TransferState.CANCELLED]
+    state: TransferState
     detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 

@@ -139,6 +139,8 @@ async def read_transfer(service: Service, call: Call) -> protocol.Transfer:
 async def advance_transfer(service: Service, call: Call) -> protocol.Transfer:
     """Make one step of a transfer; only the owner of the side whose step it is may."""
     calls.incarnation(call.body.incarnation)
+    if call.body.state is protocol.TransferState.MOVING:
+        raise InvalidInputError("A transfer begins with POST /reassign-guild.")
     return await dedicating.advance(service.database, _transfer_id(call), call.body)
 
 
