@@ -8,7 +8,9 @@ import shutil
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -18,61 +20,85 @@ from chaos.schedules import Schedule
 from chaos.systems import Setup
 from modbot.cli.stack import StartError
 
-_BUILD = Path("build")
 _STEPS_PER_RUN = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks for."""
+
+    seconds: float
+    runs: int
+    seed: int | None
+    faults: str
+    steps: int
+    replay: Path | None
+    module: str
+    results: Path
+    measure: str
+    repetitions: int
+    page: Path | None
+    keep: bool
 
 
 @click.command()
 @click.option("--seconds", default=0.0, help="Begin new runs until so many seconds have passed.")
 @click.option("--runs", default=1, help="How many runs, each with a system of its own.")
 @click.option("--seed", type=int, help="Seed of the first run; the next ones count on. Drawn and shown when missing.")
-@click.option("--faults", "wanted", default="", help="Only these, as F1,F4 or F9-storm.")
+@click.option("--faults", default="", help="Only these, as F1,F4 or F9-storm.")
 @click.option("--steps", default=_STEPS_PER_RUN, help="Faults per run.")
-@click.option("--replay", type=click.Path(exists=True, path_type=Path), help="Play a schedule from build/chaos-failed-SEED.json.")
+@click.option(
+    "--replay", type=click.Path(exists=True, path_type=Path), help="Play a schedule from build/chaos-failed-SEED.json."
+)
 @click.option("--module", default="chaos.gateway", help="Another gateway pod, as chaos.broken.forgetful.")
-@click.option("--results", default=_BUILD / "chaos.json", type=click.Path(path_type=Path), help="Where the results go.")
+@click.option("--results", default=reporting.RESULTS, type=click.Path(path_type=Path), help="Where the results go.")
 @click.option("--measure", default="", help="Measure the named times instead: f1,f2,f3,f4.")
 @click.option("--repetitions", default=20, help="How often each of them.")
+@click.option("--page", type=click.Path(path_type=Path), help="Only write the results into the tables of this page.")
 @click.option("--keep", is_flag=True, help="Keep the state folders, with the logs.")
-def main(
-    seconds: float, runs: int, seed: int | None, wanted: str, steps: int, replay: Path | None, module: str, results: Path, keep: bool,
-    measure: str, repetitions: int,
-) -> None:
+def main(**given: Any) -> None:
     """Break the whole system in many ways and check every invariant after each."""
-    if measure:
-        sys.exit(_measure(measure.split(","), repetitions, seed or 0, results))
-    chosen = _chosen(wanted)
-    first = secrets.randbelow(10**6) if seed is None else seed
+    wanted = Wanted(**given)
+    if wanted.page is not None:
+        reporting.rewrite(wanted.page, reporting.read(wanted.results))
+        return
+    sys.exit(_measure(wanted) if wanted.measure else _draw(wanted))
+
+
+def _draw(wanted: Wanted) -> int:
+    chosen = _chosen(wanted.faults)
+    first = secrets.randbelow(10**6) if wanted.seed is None else wanted.seed
     done: list[running.Run] = []
     started = time.monotonic()
-    while len(done) < runs or time.monotonic() - started < seconds:
-        number = first + len(done)
-        schedule = _replayed(replay) if replay else schedules.draw(number, chosen, steps=steps)
+    while len(done) < wanted.runs or time.monotonic() - started < wanted.seconds:
+        schedule = schedules.draw(first + len(done), chosen, steps=wanted.steps)
+        if wanted.replay is not None:
+            schedule = _replayed(wanted.replay)
         click.echo(f"run {len(done) + 1}, seed {schedule.seed}", err=True)
-        done.append(_run(schedule, module=module, keep=keep))
-        reporting.write(results, done)
-        if replay:
-            break
+        done.append(_run(schedule, module=wanted.module, keep=wanted.keep))
+        reporting.write(wanted.results, done)
     click.echo(reporting.table(reporting.rows(done)))
-    sys.exit(1 if any(run.violations for run in done) else 0)
+    worst = max(run.slowest_answer_ms for run in done)
+    click.echo(f"{sum(run.interactions for run in done)} interactions, the slowest first answer after {worst:.0f} ms")
+    return 1 if any(run.violations for run in done) else 0
 
 
-def _measure(names: list[str], repetitions: int, seed: int, results: Path) -> int:
+def _measure(wanted: Wanted) -> int:
     measured: list[measuring.Measured] = []
-    for name in names:
+    for name in wanted.measure.split(","):
         folder = Path(tempfile.mkdtemp(prefix="modbot-chaos-"))
         folder.chmod(0o755)  # as in `_run`
         setup = Setup(
             state=folder / "state",
-            seed=seed,
+            seed=wanted.seed or 0,
             shards=measuring.SHARDS,
             events=measuring.SHARDS * measuring.EVENTS_PER_SHARD,
         )
         work = measuring.measure(
-            setup, measuring.SERIES[name], runs=repetitions, tell=lambda line: click.echo(f"  {line}", err=True)
+            setup, measuring.SERIES[name], runs=wanted.repetitions, tell=lambda line: click.echo(f"  {line}", err=True)
         )
         measured += asyncio.run(work)
-        reporting.write_measured(results, measured)
+        reporting.write_measured(wanted.results, measured)
         for violation in measured[-1].violations[:10]:
             click.echo(f"  ! {violation}", err=True)
         if measured[-1].violations:
@@ -95,9 +121,7 @@ def _run(schedule: Schedule, *, module: str, keep: bool) -> running.Run:
     for violation in run.violations[:10]:
         click.echo(f"  ! {violation}", err=True)
     if run.violations:
-        _BUILD.mkdir(exist_ok=True)
-        path = _BUILD / f"chaos-failed-{schedule.seed}.json"
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(run)))
+        path = reporting.remember(run)
         click.echo(f"  {len(run.violations)} violations; state kept in {folder}; replay with --replay {path}", err=True)
     elif keep:
         click.echo(f"  state kept in {folder}", err=True)
@@ -116,7 +140,9 @@ def _chosen(wanted: str) -> dict[str, schedules.Draw]:
     if unknown:
         raise click.BadParameter(f"no such fault: {', '.join(unknown)}; there are {', '.join(faults.ALL)}")
     return {
-        fault.name: fault.draw for fault in faults.ALL.values() if not names or any(_meant(fault.name, name) for name in names)
+        fault.name: fault.draw
+        for fault in faults.ALL.values()
+        if not names or any(_meant(fault.name, name) for name in names)
     }
 
 

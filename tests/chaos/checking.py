@@ -74,7 +74,9 @@ class Checks:
         asked = await self._ask(found)
         found.violations |= answers.misapplied(asked, taken)
         found.violations |= await answers.misposted(self.system.stack, self.system.people, asked)
-        found.violations |= {f"I7 the simulator could not take an interaction: {each}" for each in self.system.load.troubles}
+        found.violations |= {
+            f"I7 the simulator could not take an interaction: {each}" for each in self.system.load.troubles
+        }
         return found
 
     async def _compare(self, found: Found, taken: list[Snapshot]) -> dict[str, int]:
@@ -134,7 +136,9 @@ class Checks:
         seqs = {each["session_id"]: each["seq"] for each in listed}
         looks = [inspecting.look(path) for path in files.newest(self.system.stack).values()]
         offsets = {look.offset.session_id: look.offset.seq for look in looks if look.offset is not None}
-        return len(offsets) == self.system.setup.shards and all(seqs.get(key, -1) <= seq for key, seq in offsets.items())
+        return len(offsets) == self.system.setup.shards and all(
+            seqs.get(key, -1) <= seq for key, seq in offsets.items()
+        )
 
     async def _repaired(self) -> bool:
         paths = files.newest(self.system.stack).values()

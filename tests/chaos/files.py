@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sysconfig
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from modbot.ops.settings import Secret
 from modbot.shard import database, inspecting
 
 _NO_KEYS = replicas.Keys(Secret(""), Secret(""))
+_LITESTREAM = str(Path(sysconfig.get_path("scripts")) / "litestream")
 _RESTORE_LIMIT = 60.0
 _ROW = "guild_id, message_id, channel_id, author_id, chars, words, code, hosts, attachments, reply_to"
 
@@ -75,7 +77,8 @@ def snapshot(path: Path) -> Snapshot:
             reactions=reactions,
             notes=[row[0] for row in _all(connection, "SELECT interaction_id FROM notes")],
             gaps=[
-                Gap(*row) for row in _all(connection, "SELECT session_id, last_seq, next_seq, kind FROM gaps ORDER BY gap_id")
+                Gap(*row)
+                for row in _all(connection, "SELECT session_id, last_seq, next_seq, kind FROM gaps ORDER BY gap_id")
             ],
             dead_letters=_all(connection, "SELECT count(*) FROM dead_letters")[0][0],
         )
@@ -109,16 +112,8 @@ async def restored(stack: Stack, shard_id: str) -> Snapshot | None:
 
 async def _restore(store: replicas.ReplicaStore, shard_id: str, epoch: Epoch, folder: Path) -> Path:
     path = folder / "restored.sqlite3"
-    program = str(Path(litestream_program()))
-    await litestream.restore(program, store.url_of(ShardId(shard_id), epoch), path, keys={}, limit=_RESTORE_LIMIT)
+    await litestream.restore(_LITESTREAM, store.url_of(ShardId(shard_id), epoch), path, keys={}, limit=_RESTORE_LIMIT)
     return path
-
-
-def litestream_program() -> str:
-    """Return the Litestream of the development environment."""
-    import sysconfig
-
-    return str(Path(sysconfig.get_path("scripts")) / "litestream")
 
 
 def _all(connection: apsw.Connection, sql: str) -> list[tuple[Any, ...]]:

@@ -65,7 +65,13 @@ class Load:
         task.add_done_callback(self._uses.discard)
 
     async def _note(self, guild: SimulatedGuild) -> None:
-        body = {"user": guild.owner_id, "channel": guild.general_id, "kind": "command", "command": "note", "wait": "answered"}
+        body = {
+            "user": guild.owner_id,
+            "channel": guild.general_id,
+            "kind": "command",
+            "command": "note",
+            "wait": "answered",
+        }
         self.used += 1
         try:
             await self.stack.control("POST", "interact", body)

@@ -28,6 +28,8 @@ EVENTS_PER_SHARD = 200.0
 _BALLAST = 256 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _REST = 2.0
+_LATE_LOOK = 0.5
+"""Seconds after which nothing is seen any more that was committed before a loss."""
 Samples = dict[str, list[float]]
 
 
@@ -62,6 +64,7 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
     """Repeat, then check every invariant."""
     samples: Samples = {name: [] for name in series.promises}
     async with systems.running(setup) as system:
+        await system.post("/moves/pause", {"paused": True})  # nothing moves but what is measured
         if series.ballast:
             await _fill(system, "0-of-4")
         checks = Checks(system)
@@ -97,8 +100,10 @@ async def kill(system: System, number: int, samples: Samples) -> None:
     """F1: from the kill until every shard of the pod has committed an event that Discord made after it."""
     pod = await system.victim(number % system.setup.gateways)
     shards = await system.owned_by(f"gateway-{pod}")
-    seqs, since = await system.seqs(), time.time()
+    since = time.time()
     await pods.kill(system, {"pod": pod})
+    await system.stack.gateway(pod).gone()
+    seqs = await system.seqs()
     samples["flows again after a kill"].append(await _flow_again(system, shards, seqs, since) - since)
 
 
@@ -108,10 +113,10 @@ async def lose(system: System, number: int, samples: Samples) -> None:
     shards = await system.owned_by(f"gateway-{pod}")
     seqs, since = await system.seqs(), time.time()
     await pods.lose(system, {"pod": pod})
-    flowed = await _flow_again(system, shards, seqs, since)
+    flowed = await _flow_again(system, shards, seqs, since + _LATE_LOOK)
     await system.history.read()
     before = {shard: system.history.owner(shard, since) for shard in shards}
-    renewed = min(last_renewal(system.history, grant.incarnation or "", time.time()) for grant in before.values())
+    renewed = min(last_renewal(system.history, grant.incarnation or "", since) for grant in before.values())
     grants = [_next_owner(system, shard, before[shard].epoch) for shard in shards]
     samples["new owner after the last renewal"].append(max(grants) - renewed)
     samples["flows again after the last renewal"].append(flowed - renewed)
@@ -121,7 +126,9 @@ async def lose(system: System, number: int, samples: Samples) -> None:
 async def move(system: System, number: int, samples: Samples) -> None:
     """F4: the pause of one large shard that is handed over."""
     pods_there = [f"gateway-{each}" for each in range(system.setup.gateways)]
-    owner = next(row["owner"] for row in (await system.stack.internal("/shards"))["shards"] if row["shard_id"] == "0-of-4")
+    owner = next(
+        row["owner"] for row in (await system.stack.internal("/shards"))["shards"] if row["shard_id"] == "0-of-4"
+    )
     target = pods_there[(pods_there.index(owner) + 1) % len(pods_there)]
     since = time.time()
     status, told = await system.post("/shards/0-of-4/move", {"target": target})
@@ -187,7 +194,9 @@ async def _flow_again(system: System, shards: list[str], seqs: dict[str, int], s
 
 
 def _next_owner(system: System, shard_id: str, epoch: int) -> float:
-    return next(grant.at for grant in system.history.grants[shard_id] if grant.epoch > epoch and grant.owner is not None)
+    return next(
+        grant.at for grant in system.history.grants[shard_id] if grant.epoch > epoch and grant.owner is not None
+    )
 
 
 async def _fill(system: System, shard_id: str) -> None:

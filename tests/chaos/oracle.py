@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
+import aiohttp
 import msgspec
 
 from chaos import files
@@ -18,7 +19,7 @@ from chaos.files import Snapshot
 from chaos.folding import Event, Fold
 from modbot.cli.stack import Stack
 
-_PAGE_LIMIT = 60.0
+_PATIENCE = aiohttp.ClientTimeout(total=60)
 
 
 class _Log(msgspec.Struct):
@@ -81,7 +82,7 @@ class Oracle:
     async def _read_session(self, session_id: str, known: _Session) -> None:
         after = known.events[-1].seq if known.events else 0
         path = f"/control/delivered?session_id={session_id}&after_seq={after}"
-        async with self.stack.session.get(f"{self.stack.chat_url}{path}", timeout=_timeout()) as answer:
+        async with self.stack.session.get(f"{self.stack.chat_url}{path}", timeout=_PATIENCE) as answer:
             answer.raise_for_status()
             known.events += msgspec.json.decode(await answer.read(), type=_Log).log
 
@@ -95,7 +96,12 @@ class Oracle:
 
     def delivered(self, shard: int) -> int:
         """Return how many messages sessions of a shard were given."""
-        return sum(event.name == "MESSAGE_CREATE" for each in self.sessions.values() if each.shard == shard for event in each.events)
+        return sum(
+            event.name == "MESSAGE_CREATE"
+            for each in self.sessions.values()
+            if each.shard == shard
+            for event in each.events
+        )
 
     def _judge_exactly(self, snapshot: Snapshot) -> Verdict:
         verdict = Verdict()
@@ -105,7 +111,9 @@ class Oracle:
             if self.delivered(number):
                 verdict.wrong.add(f"I8 {snapshot.shard_id}: a file from the beginning, although events were delivered")
             return verdict
-        others = [key for key, each in self.sessions.items() if each.shard == number and each is not own and _speaks(each)]
+        others = [
+            key for key, each in self.sessions.items() if each.shard == number and each is not own and _speaks(each)
+        ]
         if others:
             verdict.wrong.add(f"I9 {snapshot.shard_id}: {len(others)} other sessions, and no gap is recorded")
         fold = own.fold_to(snapshot.session_id or "", snapshot.seq)
@@ -157,7 +165,9 @@ def _compare_causes(verdict: Verdict, expected: list[str], snapshot: Snapshot) -
     verdict.doubled |= {cause for cause, times in counted.items() if times > 1}
     early = [cause for cause in counted if cause not in known]
     if early:
-        verdict.wrong.add(f"I4 {snapshot.shard_id}: {len(early)} entries that its seq {snapshot.seq} does not cover, as {early[0]}")
+        verdict.wrong.add(
+            f"I4 {snapshot.shard_id}: {len(early)} entries that its seq {snapshot.seq} does not cover, as {early[0]}"
+        )
     elif not verdict.lost and not verdict.doubled and snapshot.causes != expected:
         verdict.wrong.add(f"I3 {snapshot.shard_id}: events out of order")
 
@@ -177,12 +187,6 @@ def _compare_rows(verdict: Verdict, fold: Fold, snapshot: Snapshot) -> None:
                 f"I4 {snapshot.shard_id}: {len(differing)} {what} differ from the fold at seq {snapshot.seq}, as {key}: "
                 f"{wanted.get(key)} delivered, {found.get(key)} in the file"
             )
-
-
-def _timeout():
-    import aiohttp
-
-    return aiohttp.ClientTimeout(total=_PAGE_LIMIT)
 
 
 async def snapshots(stack: Stack) -> list[Snapshot]:

@@ -7,10 +7,11 @@ missed between two looks.
 from __future__ import annotations
 
 import bisect
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -76,6 +77,8 @@ class History:
     """By incarnation."""
     ends: dict[str, float] = field(default_factory=dict)
     """When another incarnation of the same pod was introduced."""
+    moves: set[tuple[str, int]] = field(default_factory=set)
+    """Shards with the epochs that handoffs have given them."""
     unfenced: list[tuple[float, float]] = field(default_factory=list)
     """Times in which nobody could renew: pods may go on past their lease, because nobody can be granted anything."""
 
@@ -91,7 +94,9 @@ class History:
         """Read everything anew."""
         connection = await asyncpg.connect(self.database_url)
         try:
-            grants = await connection.fetch("SELECT at, shard_id, owner, incarnation, epoch FROM chaos.grants ORDER BY entry")
+            grants = await connection.fetch(
+                "SELECT at, shard_id, owner, incarnation, epoch FROM chaos.grants ORDER BY entry"
+            )
             leases = await connection.fetch(
                 "SELECT at, pod_id, incarnation, state, lease_until FROM chaos.leases ORDER BY entry"
             )
@@ -112,8 +117,6 @@ class History:
                 self.ends[current[lease.pod_id]] = lease.at
             current[lease.pod_id] = lease.incarnation
 
-    moves: set[tuple[str, int]] = field(default_factory=set)
-
     def owner(self, shard_id: str, at: float) -> Grant:
         """Return the grant that was in force at a moment."""
         grants = self.grants[shard_id]
@@ -129,14 +132,16 @@ class History:
         """Check I1: epochs grow with each new owner, and nobody is made the owner while another's lease counts."""
         wrong: set[str] = set()
         for shard_id, grants in self.grants.items():
-            for before, after in zip(grants, grants[1:], strict=False):
+            for before, after in itertools.pairwise(grants):
                 if after.epoch < before.epoch:
                     wrong.add(f"I1 {shard_id}: epoch {after.epoch} after {before.epoch}")
                 if after.incarnation not in {None, before.incarnation}:
                     if after.epoch <= before.epoch:
                         wrong.add(f"I1 {shard_id}: a new owner under the same epoch {after.epoch}")
                     if before.incarnation is not None and not self._parted(before, after):
-                        wrong.add(f"I1 {shard_id}: epoch {after.epoch} was granted while epoch {before.epoch} was valid")
+                        wrong.add(
+                            f"I1 {shard_id}: epoch {after.epoch} was granted while epoch {before.epoch} was valid"
+                        )
         return wrong
 
     def _parted(self, before: Grant, after: Grant) -> bool:
@@ -155,7 +160,7 @@ class History:
             if actor is None or shard_id is None:
                 continue
             if (why := self._why_not(shard_id, actor[2], act["time"])) is not None:
-                when = datetime.fromtimestamp(act["time"]).strftime("%H:%M:%S.%f")[:-3]
+                when = datetime.fromtimestamp(act["time"], UTC).strftime("%H:%M:%S.%f")[:-3]
                 wrong.add(f"I2 {shard_id}: {act['method']} {act['path']} by {actor[1]} at {when}, {why}")
         return wrong
 

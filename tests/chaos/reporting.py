@@ -12,6 +12,9 @@ from chaos.measuring import Measured
 from chaos.percentiles import percentile
 from chaos.running import Observation, Run
 
+RESULTS = Path("build/chaos.json")
+_BEGINS, _ENDS = "<!-- {}: written by python -m chaos --page -->", "<!-- end of {} -->"
+
 
 class Row(msgspec.Struct):
     """All times that one fault struck. `p50`, `p99`: the longest standstill of a shard, in seconds."""
@@ -97,7 +100,9 @@ def _targets(one: Measured) -> str:
 
 def table(found: Iterable[Row]) -> str:
     """Return the table for a terminal."""
-    lines = [f"{'FAULT':<16}{'RUNS':>5}{'P50 s':>8}{'P99 s':>8}{'TARGET':>8}{'LOST':>6}{'TWICE':>6}{'IDENT':>6}{'BROKEN':>8}"]
+    lines = [
+        f"{'FAULT':<16}{'RUNS':>5}{'P50 s':>8}{'P99 s':>8}{'TARGET':>8}{'LOST':>6}{'TWICE':>6}{'IDENT':>6}{'BROKEN':>8}"
+    ]
     for row in found:
         target = "-" if row.target is None else f"{row.target:.1f}"
         lines.append(
@@ -105,6 +110,63 @@ def table(found: Iterable[Row]) -> str:
             f"{row.lost:>6}{row.doubled:>6}{row.identifies:>6}{len(row.violations):>8}"
         )
     return "\n".join(lines)
+
+
+def remember(run: Run) -> Path:
+    """Write a run that failed to where `--replay` finds it."""
+    path = RESULTS.with_name(f"chaos-failed-{run.schedule.seed}.json")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(run)))
+    return path
+
+
+def rewrite(page: Path, results: Results) -> None:
+    """Write the results into the tables of a page."""
+    text = page.read_text("utf-8")
+    for name, lines in (("measured", _measured_lines(results.measured)), ("drawn", _drawn_lines(results))):
+        begins, ends = _BEGINS.format(name), _ENDS.format(name)
+        before, _, rest = text.partition(begins)
+        _, _, after = rest.partition(ends)
+        text = f"{before}{begins}\n{lines}\n{ends}{after}"
+    page.write_text(text, "utf-8")
+
+
+def _measured_lines(measured: Iterable[Measured]) -> str:
+    lines = [
+        "| what | times | p50 s | p99 s | target p50 / p99 | lost | doubled | IDENTIFYs | interactions | … without a valid answer |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {each.what} | {each.runs} | {each.p50:.2f} | {each.p99:.2f}{_missed(each)} | {_targets(each)} | {each.lost} | "
+        f"{each.doubled} | {each.identifies} | {each.interactions} | {each.without_answer} |"
+        for each in measured
+    ]
+    return "\n".join(lines)
+
+
+def _missed(one: Measured) -> str:
+    over = (
+        one.target_p50 is not None and one.p50 > one.target_p50,
+        one.target_p99 is not None and one.p99 > one.target_p99,
+    )
+    return " **missed**" if any(over) else ""
+
+
+def _drawn_lines(results: Results) -> str:
+    lines = [
+        "| fault | what happens | times | stood still: p50 s | p99 s | lost | doubled | named losses | IDENTIFYs | promises broken |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    lines += [
+        f"| {row.fault.partition('-')[0]} | {row.what} | {row.runs} | {row.p50:.2f} | {row.p99:.2f} | {row.lost} | {row.doubled} | "
+        f"{row.named} | {row.identifies} | {len(row.violations)} |"
+        for row in results.rows
+    ]
+    told = (
+        f"{len(results.seeds)} runs (seeds {min(results.seeds, default=0)} to {max(results.seeds, default=0)}), "
+        f"{results.interactions:,} interactions, the slowest first answer after {results.slowest_answer_ms / 1000:.1f} s."
+    )
+    return "\n".join([*lines, "", told])
 
 
 def _row(name: str, seen: list[Observation]) -> Row:

@@ -61,8 +61,8 @@ class _Known:
         return len(lost), len(doubled), sorted(violations)
 
 
-async def play(setup: Setup, schedule: Schedule, *, tell: Callable[[str], None]) -> Run:
-    """Play a schedule from beginning to end."""
+async def play(setup: Setup, schedule: Schedule, *, tell: Callable[[str], None], until_broken: bool = False) -> Run:
+    """Play a schedule from beginning to end; with `until_broken`, only until a promise is found broken."""
     started, known = time.monotonic(), _Known()
     run = Run(schedule, [])
     async with systems.running(setup) as system:
@@ -73,6 +73,9 @@ async def play(setup: Setup, schedule: Schedule, *, tell: Callable[[str], None])
             observation = await _strike(system, checks, step, known)
             run.observations.append(observation)
             tell(told(observation))
+            if until_broken and known.violations:
+                run.violations = sorted(known.violations)
+                return run
         found = await checks.at_rest()
         known.new(found)
         run.events, run.violations = found.verdict.compared, sorted(known.violations)

@@ -37,7 +37,8 @@ def draw(seed: int, faults: Mapping[str, Draw], *, steps: int) -> Schedule:
     return Schedule(
         seed=seed,
         steps=tuple(
-            Step(pause=round(chance.uniform(*_PAUSES), 2), fault=name, parameters=faults[name](chance)) for name in names
+            Step(pause=round(chance.uniform(*_PAUSES), 2), fault=name, parameters=faults[name](chance))
+            for name in names
         ),
     )
 
@@ -45,7 +46,9 @@ def draw(seed: int, faults: Mapping[str, Draw], *, steps: int) -> Schedule:
 def repeated(seed: int, name: str, parameters: Draw, *, times: int) -> Schedule:
     """Draw a run of one fault, again and again: what the measurements use."""
     chance = random.Random(seed)
-    steps = [Step(pause=round(chance.uniform(*_PAUSES), 2), fault=name, parameters=parameters(chance)) for _ in range(times)]
+    steps = [
+        Step(pause=round(chance.uniform(*_PAUSES), 2), fault=name, parameters=parameters(chance)) for _ in range(times)
+    ]
     return Schedule(seed=seed, steps=tuple(steps))
 
 

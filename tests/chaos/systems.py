@@ -164,7 +164,9 @@ async def running(setup: Setup) -> AsyncIterator[System]:
         await history.begin()
         await stack.control("POST", "switches", SWITCHES)
         await stack.control("PATCH", "rest/switches", REST)
-        await stack.control("POST", "faults/sockets", {"action": "reconnect"})  # a connection is told its interval at the beginning
+        await stack.control(
+            "POST", "faults/sockets", {"action": "reconnect"}
+        )  # a connection is told its interval at the beginning
         people = await simulated.discover(stack)
         await simulated.set_up(stack, people)
         load = Load(stack, people, setup.events, setup.interactions, chance)

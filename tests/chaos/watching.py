@@ -8,10 +8,12 @@ up to one look (`_EVERY`) of error and the pause between two events.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import apsw
 
@@ -34,7 +36,7 @@ class Track:
     def standstill(self, since: float, until: float) -> float:
         """Return the longest time without a move between two moments."""
         moves = [since, *(at for at in self.at if since < at < until), until]
-        return max(after - before for before, after in zip(moves, moves[1:], strict=False))
+        return max(after - before for before, after in itertools.pairwise(moves))
 
     def first_beyond(self, seq: int, since: float) -> float | None:
         """Return when a seq was passed after a moment."""
@@ -59,7 +61,7 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
         self._trouble: BaseException | None = None
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -57,7 +57,9 @@ async def disturb_events(system: System, parameters: Parameters) -> None:
 
 async def limit_requests(system: System, parameters: Parameters) -> None:
     """F18: Discord answers requests with 429 or 5xx, or not at all."""
-    await system.stack.control("POST", "rest/faults", {key: value for key, value in parameters.items() if key != "during"})
+    await system.stack.control(
+        "POST", "rest/faults", {key: value for key, value in parameters.items() if key != "during"}
+    )
     await asyncio.sleep(parameters["during"])
     await system.stack.control("DELETE", "rest/faults")
 
@@ -97,7 +99,13 @@ FAULTS = (
         lambda parameters: parameters["action"] not in _HARMLESS and parameters.get("code") != 4000,
     ),
     Fault("F9-storm", "everybody has to reconnect, repeatedly", lambda chance: {"count": chance.randint(5, 20)}, storm),
-    Fault("F10-window", "a pod is away for longer than Discord remembers", any_pod, exceed_window, lambda _parameters: True),
+    Fault(
+        "F10-window",
+        "a pod is away for longer than Discord remembers",
+        any_pod,
+        exceed_window,
+        lambda _parameters: True,
+    ),
     Fault("F11-events", "events are doubled, reordered or skipped", _event, disturb_events),
     Fault("F18-requests", "Discord refuses requests", _request, limit_requests),
     Fault("F19-budget", "hardly any IDENTIFY is left, and a pod dies", any_pod, spare_identifies, target=5.0),

@@ -12,7 +12,6 @@ from chaos.faults.fault import Fault, Parameters
 from chaos.systems import System
 
 
-
 async def move_some(system: System, parameters: Parameters) -> None:
     """F4: some shards are handed over, one after the other."""
     chance = random.Random(parameters["seed"])

@@ -46,7 +46,9 @@ async def restart_all(system: System, _parameters: Parameters) -> None:
         async def back(child=child, restarts=restarts, number=number) -> bool:
             if child.restarts == restarts:
                 return False
-            async with system.stack.session.get(f"http://127.0.0.1:{system.stack.ports.gateways[number]}/ready") as answer:
+            async with system.stack.session.get(
+                f"http://127.0.0.1:{system.stack.ports.gateways[number]}/ready"
+            ) as answer:
                 return answer.status == 200
 
         await system.stack.until(back, f"{child.name} to be back")

@@ -84,7 +84,7 @@ async def damage_replica(system: System, parameters: Parameters) -> None:
     system.stack.sidecar(parameters["pod"]).hold(held=True)
     system.stack.sidecar(parameters["pod"]).kill()
     if shards:
-        _damage(system.setup.state / "replicas" / sorted(shards)[0], parameters["how"])
+        _damage(system.setup.state / "replicas" / min(shards), parameters["how"])
     await lose(system, parameters)
 
 
@@ -132,5 +132,12 @@ FAULTS = (
     Fault("F8-store", "the replica store is away", _seconds(3.0, 8.0), hide_replicas),
     Fault("F8-behind", "a machine is lost, and the store had been away", _pod_seconds(4.0, 6.0), lose_behind),
     Fault("F13-config", "the config pods are away", _seconds(1.0, 5.0, 9.0), stop_config),
-    Fault("F14-damage", "a replica is damaged, then its machine lost", _how, damage_replica, lambda _parameters: True, short=False),
+    Fault(
+        "F14-damage",
+        "a replica is damaged, then its machine lost",
+        _how,
+        damage_replica,
+        lambda _parameters: True,
+        short=False,
+    ),
 )
