@@ -48,6 +48,7 @@ class Measured(msgspec.Struct):
     identifies: int
     interactions: int
     without_answer: int
+    unjudged: int
     violations: list[str]
 
 
@@ -89,7 +90,8 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
             doubled=len(found.verdict.doubled),
             identifies=found.identifies,
             interactions=summary["total"],
-            without_answer=summary["failed"] + summary["unfinished"] + summary["pending"],
+            without_answer=summary["failed"] + summary["unfinished"] + summary["pending"] - found.unjudged,
+            unjudged=found.unjudged,
             violations=sorted(found.all()),
         )
         for name, target in series.promises.items()
