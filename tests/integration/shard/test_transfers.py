@@ -17,7 +17,8 @@ from modbot.shard.migrations import Series
 from modbot.shard.transfers import GuildMovingError, State, TransferRefusedError
 
 TABLES = Series(
-    "told", ("CREATE TABLE told (told_id INTEGER PRIMARY KEY, guild_id INTEGER NOT NULL, message_id INTEGER) STRICT",)
+    "told_tables",
+    ("CREATE TABLE told (told_id INTEGER PRIMARY KEY, guild_id INTEGER NOT NULL, message_id INTEGER) STRICT",),
 )
 feature = Feature("told")
 
