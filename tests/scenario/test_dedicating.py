@@ -133,7 +133,10 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
     async with Stack.prepare(_plan(state_folder, module)) as stack:
         people = await simulated.discover(stack)
         await simulated.set_up(stack, people)
-        guild, before = people[0], await _identifies(stack)
+        guild, quiet = people[0], people[1]
+        still = await _ask(stack, "POST", "/reassign-guild", {"guild_id": quiet.guild_id, "pod": "gateway-0"})
+        assert await _settle(stack, still) == "cleared", "nothing happens in it, which takes a little longer"
+        before = await _identifies(stack)
         await _traffic(stack, count=20_000, rate=600, seed=7)
         pressing = asyncio.create_task(_press_buttons(stack, guild))
         await asyncio.sleep(2)
