@@ -131,7 +131,7 @@ class Process:
         await asyncio.sleep(self._world.rng.choice([0, 0, TTL / 20, TTL]))
         body = protocol.HandoffRequest(pod_id=self.pod_id, incarnation=self.incarnation, epoch=epoch, move_id=move_id)
         with contextlib.suppress(StaleEpochError):
-            shard = await moves.complete(self._world.replica(), shard_id, body)
+            shard, _ = await moves.complete(self._world.replica(), shard_id, body)
             self._begin(shard_id, shard.epoch)
             self._world.handoffs += 1
 
@@ -220,7 +220,7 @@ async def serve(world: World, process: Process, until: float) -> None:
         except StaleEpochError:
             return
         others = [each for each in world.processes.values() if each is not process]
-        if others and process._open and rng.random() < 0.5:
+        if others and process._open and rng.random() < 0.8:
             await process.hand_over(rng.choice(others))
     ending = rng.choice(["keep", "free", "crash", "hang"])
     if ending in {"keep", "free"}:
