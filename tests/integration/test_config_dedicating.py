@@ -126,8 +126,12 @@ async def test_going_back_takes_the_inbox_along_and_retires_the_shard(two: Two) 
         await two.give_back()
 
 
-async def test_a_shard_that_begins_again_goes_on_with_its_epochs(two: Two) -> None:
+async def test_a_shard_that_begins_again_goes_on_with_its_epochs_and_without_its_file(two: Two) -> None:
     await two.there()
+    load = protocol.ShardLoad(shard_id=OWN, epoch=Epoch(1))
+    body = protocol.RenewRequest(incarnation=two.incarnations[B], shards=[load])
+    await leases.renew(two.database, brief(30.0), B, body)
+    assert (await two.shards(B))[OWN].served
     back = await two.give_back()
     for state, pod in ((TransferState.MOVED, A), (TransferState.FINISHED, A), (TransferState.CLEARED, B)):
         await two.step(back, state, pod)
