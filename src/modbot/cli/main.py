@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from modbot.cli import verbs
 from modbot.domain.errors import ModbotError
 
-STATE = Path(".modbot/dev")
+STATE = verbs.STATE
 
 
 class _Group(click.Group):
@@ -88,3 +89,7 @@ def status(*, watch: bool, as_json: bool) -> None:
     from modbot.cli import showing  # noqa: PLC0415 - keeps the start of the services light
 
     sys.exit(showing.run(watch=watch, as_json=as_json, state=STATE))
+
+
+for _command in verbs.COMMANDS:
+    main.add_command(_command)

@@ -30,8 +30,9 @@ from modbot.discord.budgets import Budget
 from modbot.discord.intents import intents_for
 from modbot.discord.rest import RestClient
 from modbot.discord.transports import Compression
-from modbot.domain.errors import ModbotError, SettingsError
+from modbot.domain.errors import InvalidInputError, ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
+from modbot.domain.pins import parse_labels
 from modbot.features import all_features
 from modbot.ops import metrics
 from modbot.ops.settings import GatewaySettings
@@ -138,6 +139,7 @@ class GatewayPod:
             capacity=settings.capacity,
             egress=settings.egress,
             owns_volume=True,
+            labels=_labels(settings),
         )
 
     def _hooks(self) -> Hooks:
@@ -246,6 +248,13 @@ def _volume_lock(data_dir: Path) -> Iterator[None]:
 
 def _same(shard: protocol.Shard | None, epoch: Epoch) -> bool:
     return shard is not None and shard.epoch == epoch
+
+
+def _labels(settings: GatewaySettings) -> dict[str, str]:
+    try:
+        return parse_labels(settings.labels)
+    except InvalidInputError as error:
+        raise SettingsError(f"MODBOT_POD_LABELS is not valid: {error}") from None
 
 
 def _now() -> datetime:
