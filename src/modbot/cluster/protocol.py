@@ -371,10 +371,11 @@ class IdentifyRequest(Message, frozen=True, kw_only=True):
 
 
 class IdentifyAnswer(Message, frozen=True, kw_only=True):
-    """Granted, or ask again after `retry_after` seconds, and why."""
+    """Granted, or ask again after `retry_after` seconds, and why. `remaining`: what is left of the day's budget, where it is known."""
 
     granted: bool
     retry_after: float = 0.0
+    remaining: int | None = None
     reason: Literal["", "concurrency", "daily_reserve", "not_owner", "limits_unknown", "limits_awaited"] = ""
 
 
