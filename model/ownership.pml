@@ -20,6 +20,7 @@
  *   SEQ_AT_RECEIPT               the seq is stored when the event arrives
  *   ACK_OF_COMMITTED             heartbeats acknowledge what is committed, not what the replica has
  *   ACK_WITHOUT_GATE             heartbeats acknowledge although the lease may be over
+ *   RESTORED_IN_PLACE            a restored file takes its name before it has its epoch
  *   SERVED_BEFORE_A_SNAPSHOT     a shard counts as served before its first snapshot is in the replica
  *   RESUMES_WITHOUT_CANCELLING   the source serves again after "finish" without asking PostgreSQL
  *   NEVER_CANCELS                the source waits for ever
@@ -147,7 +148,8 @@ end:
 
     /* ---- opening ---- */
 
-    :: atomic { up[p] && phase[p] == OPENING ->
+    /* A newer path than the grant, and no file of its own: this grant is old. It waits until it hears of that. */
+    :: atomic { up[p] && phase[p] == OPENING && (file[p].epoch >= mine_since[p] || newest.epoch <= mine[p]) ->
         if
 #ifdef LOCAL_WITHOUT_SINCE
         :: file[p].epoch != 0 ->
@@ -161,8 +163,10 @@ end:
             discard(p);
             if
             :: newest.epoch == 0 -> assert(I8_start_empty)
-            :: newest.epoch > mine[p]             /* this grant is old: refused, it will hear of it */
-            :: else -> copy(newest, staged[p]); phase[p] = RESTORED
+            :: else -> copy(newest, staged[p]); phase[p] = RESTORED;
+#ifdef RESTORED_IN_PLACE
+                copy(newest, file[p])
+#endif
             fi
         fi }
 

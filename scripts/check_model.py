@@ -94,6 +94,7 @@ BROKEN = (
     _broken("ownership", "SEQ_AT_RECEIPT", "I4_not_the_fold"),
     _broken("ownership", "ACK_OF_COMMITTED", "I6_identify"),
     _broken("ownership", "ACK_WITHOUT_GATE", "I6_identify"),
+    _broken("ownership", "RESTORED_IN_PLACE", "I8_shared_path"),
     _broken("ownership", "SERVED_BEFORE_A_SNAPSHOT", "I8_start_empty"),
     _broken("ownership", "RESUMES_WITHOUT_CANCELLING", "I1_one_owner"),
     _broken("ownership", "NEVER_CANCELS", "ends_unserved"),

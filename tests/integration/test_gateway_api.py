@@ -10,9 +10,12 @@ import aiohttp
 import msgspec
 import pytest
 
+from modbot.cluster import protocol
+from modbot.cluster.confirming import PeerClient
+from modbot.cluster.failsafe import Failsafe
 from modbot.cluster.routing import Route
 from modbot.domain.errors import StaleEpochError
-from modbot.domain.ids import Epoch, PodId, ShardId
+from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
 from modbot.ops import serving
 from modbot.ops.settings import Secret
 from modbot.services.gateway.api import Api
@@ -74,6 +77,11 @@ class Pod:
         self.pod_id = PodId("gateway-0")
         self.settings = SimpleNamespace(common=SimpleNamespace(internal_token=Secret(TOKEN)))
         self.ready = True
+        self.acting = "lease"
+        self.surroundings = SimpleNamespace()
+        self.time = 0.0
+        keeper = Failsafe(self.pod_id, Incarnation("me"), now=lambda: self.time)
+        self.lease = SimpleNamespace(failsafe=keeper, valid_for=lambda _seconds: self.acting != "no")
         self.engine = Engine()
         self.applied: list[int] = []
         inbox = SimpleNamespace(applied=self.applied.append)
@@ -172,5 +180,44 @@ async def test_probes_and_shards(pod: Pod, call: Any) -> None:
     async with call.session.get(f"{call.url}/shards", headers={"authorization": f"Bearer {TOKEN}"}) as answer:
         (row,) = await answer.json()
     assert (row["shard_id"], row["epoch"], row["open"], row["seq"], row["problem"]) == ("0-of-2", 3, True, None, None)
+    assert row["acting"] == "lease"
     (gap,) = row["gaps"]
     assert (gap["last_seq"], gap["next_seq"], gap["messages"], gap["unreadable"]) == (7, 1, 37, 1)
+
+
+async def test_what_discord_has_the_deferral_of_is_completed_and_made_durable(pod: Pod, call: Any) -> None:
+    assert await call(x_modbot_deferred="1", x_modbot_journaled="0") == (200, {"type": 4})
+    assert pod.engine.asked == [(5, True, True)]
+
+
+async def test_who_may_not_be_the_owner_any_more_answers_only_what_the_inbox_has(pod: Pod, call: Any) -> None:
+    pod.acting = "no"
+    assert await call(x_modbot_journaled="1") == (200, {"type": 4})
+    status, problem = await call(x_modbot_journaled="0")
+    assert (status, problem["code"], problem["retry"]) == (503, "unavailable", True)
+    pod.acting = "failsafe"
+    assert (await call(x_modbot_journaled="0"))[0] == 200
+
+
+async def test_a_peer_is_answered(pod: Pod, call: Any) -> None:
+    grant = protocol.Grant(
+        lease_seconds=6.0, shards=[], shard_count=2, rest_per_second=1, rest_open=True, number=1, members=[]
+    )
+    pod.lease.failsafe.renewed(0.0, grant)
+    pod.time = 5.0
+    client = PeerClient(Secret(TOKEN), call.session)
+    question = protocol.FailsafeRequest(
+        pod_id=PodId("gateway-1"), incarnation=Incarnation("other"), peer=Incarnation("me"), silent_for=4.0, seconds=6.0
+    )
+    answer = await client.ask(call.url, question, limit=5)
+    assert answer is not None
+    assert (answer.confirmed, answer.silence) == (True, 5.0)
+    contested = protocol.Shard(shard_id=ShardId("0-of-2"), epoch=Epoch(4), contested=True)
+    assert pod.lease.failsafe.opens_in(contested) == 6.0
+    stranger = PeerClient(Secret("another-token-of-this-test"), call.session)
+    assert await stranger.ask(call.url, question, limit=5) is None
+    assert await client.ask("http://127.0.0.1:1", question, limit=5) is None
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with call.session.post(f"{call.url}/failsafe", data=b"{}", headers=headers) as wrong:
+        assert wrong.status == 400
+        assert (await wrong.json(content_type=None))["code"] == "invalid_input"

@@ -21,8 +21,8 @@ from modbot.domain.ids import ShardId, shard_of_guild
 from modbot.features import all_features
 from modbot.ops import serving
 from modbot.ops.settings import Secret
-from modbot.services.gateway import archiving
 from modbot.services.gateway.api import Api
+from modbot.shard import exporting
 
 TOKEN = "an-internal-token-of-this-test"
 GUILD = shardkit.GUILD
@@ -64,7 +64,7 @@ class Place:
 
     @property
     def left_over(self) -> list[Path]:
-        return list(archiving.folder_of(Path(self.pod.settings.data_dir)).iterdir())
+        return list(exporting.folder_of(Path(self.pod.settings.data_dir)).iterdir())
 
 
 @pytest.fixture
@@ -182,9 +182,9 @@ async def test_an_upload_that_breaks_off_leaves_nothing(place: Place) -> None:
 
 
 async def test_what_a_dead_process_left_is_removed(place: Place) -> None:
-    folder = archiving.folder_of(Path(place.pod.settings.data_dir))
+    folder = exporting.folder_of(Path(place.pod.settings.data_dir))
     (folder / "a.sqlite3.partial").write_bytes(b"x")
-    archiving.forget_unfinished(Path(place.pod.settings.data_dir))
+    exporting.forget_unfinished(Path(place.pod.settings.data_dir))
     assert place.left_over == []
 
 

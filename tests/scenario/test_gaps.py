@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import witness
-
 from modbot.cli import guilds as simulated
 from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Plan, Stack
@@ -84,8 +82,10 @@ async def _refuse_to_resume(
 
 async def _reached_the_end(stack: Stack) -> bool:
     repairs = [each for path in _files(stack) for each in inspecting.repairs(path)]
-    connected = all(each.offset is not None for path in _files(stack) for each in [inspecting.look(path)])
-    return connected and bool(repairs) and await witness.caught_up(stack)
+    sessions = {each["session_id"]: each["seq"] for each in await stack.control("GET", "sessions")}
+    offsets = [inspecting.look(path).offset for path in _files(stack)]
+    caught_up = all(each is not None and each.seq >= sessions.get(each.session_id, each.seq + 1) for each in offsets)
+    return caught_up and bool(repairs)
 
 
 async def _all_read(stack: Stack) -> bool:
@@ -97,10 +97,15 @@ def _files(stack: Stack) -> list[Path]:
     return [path for number in range(stack.plan.gateways) for path in inspecting.files(stack.volume(number))]
 
 
-async def _compare(stack: Stack, people: list[SimulatedGuild], *, unreadable: frozenset[int] = frozenset()) -> Found:
-    """Compare everything that Discord delivered or still has with the ledgers of the shard files."""
+async def _compare(
+    stack: Stack, people: list[SimulatedGuild], *, unreadable: frozenset[int] = frozenset(), holes: bool = False
+) -> Found:
+    """Compare everything that Discord delivered or still has with the ledgers of the shard files.
+
+    With `holes` the log of deliveries also names what never left; then only what Discord still has is expected.
+    """
     found = Found()
-    expected = set(await _delivered(stack))
+    expected = set[int]() if holes else set(await _delivered(stack))
     for guild in people:
         expected |= await _remembered(stack, guild, unreadable)
     entries = [row for path in _files(stack) for row in inspecting.rows(path, _LEDGER)]
@@ -193,6 +198,57 @@ async def test_what_discord_still_has_is_applied_once_and_the_rest_is_named(stat
     told = [line for of_guild in lines for line in of_guild]
     assert len(told) >= 10
     assert all("edits, deletions, reactions and AutoMod" not in line for line in told), "nobody here wants AutoMod"
+
+
+async def test_numbers_that_discord_skips_are_looked_for(state_folder: Path) -> None:
+    """A hole: the session goes on, some of its events never came."""
+    async with Stack.prepare(_plan(state_folder, "witnessed_gateway")) as stack:
+        people = await simulated.discover(stack)
+        await simulated.set_up(stack, people)
+        await _talk(stack, seconds=6, seed=13)
+        await asyncio.sleep(1.5)
+        await stack.control("POST", "faults/dispatch", {"kind": "drop", "count": 5, "name": "MESSAGE_CREATE"})
+        await stack.control("POST", "faults/dispatch", {"kind": "drop", "count": 2, "name": "MESSAGE_UPDATE"})
+        await stack.until(lambda: _silent(stack), "the traffic to end")
+        await stack.until(lambda: _all_read(stack), "every guild to be repaired")
+        found = await _compare(stack, people, holes=True)
+        repairs = [(path, each) for path in _files(stack) for each in inspecting.repairs(path)]
+        faults = await stack.control("GET", "faults")
+        counters = await stack.control("GET", "counters")
+    missing = {(path, each.gap_id): each.missing for path, each in repairs}
+    sys.stderr.write(f"{found}; {len(missing)} holes\n")
+    assert (found.lost, found.doubled, found.disordered) == ([], [], []), str(found)
+    assert {each.kind for _path, each in repairs} == {"hole"}
+    assert sum(number or 0 for number in missing.values()) == sum(sum(fault["done"].values()) for fault in faults)
+    assert sum(each.messages for _path, each in repairs) == found.recovered
+    assert 0 < found.recovered <= 4 * 5, "the rest was deleted meanwhile"
+    assert counters["identifies"] == 4, "a hole costs no session"
+
+
+async def test_a_session_that_silently_stops_bringing_messages_is_given_up(state_folder: Path) -> None:
+    """Heartbeats, reactions and edits go on; only messages stop. One session is replaced, the others stay."""
+    async with Stack.prepare(_plan(state_folder, "impatient_gateway")) as stack:
+        people = await simulated.discover(stack)
+        await simulated.set_up(stack, people)
+        await _talk(stack, seconds=14, seed=14)
+        await asyncio.sleep(1.0)
+        silent = next(each for each in await stack.control("GET", "sessions") if each["guilds"])
+        fault = {"kind": "lose", "count": None, "name": "MESSAGE_CREATE", "session_id": silent["session_id"]}
+        await stack.control("POST", "faults/dispatch", fault)
+        await stack.until(lambda: _silent(stack), "the traffic to end")
+        await stack.until(lambda: _all_read(stack), "every guild to be repaired")
+        found = await _compare(stack, people)
+        repairs = [each for path in _files(stack) for each in inspecting.repairs(path)]
+        withheld = await stack.control("GET", "withheld")
+        counters = await stack.control("GET", "counters")
+        metrics = "".join([await _exposed(stack, number) for number in range(_GATEWAYS)])
+    sys.stderr.write(f"{found}; {len(withheld)} withheld\n")
+    assert len(withheld) > 10
+    assert (found.lost, found.doubled, found.disordered) == ([], [], []), str(found)
+    assert {each.kind for each in repairs} == {"silence"}
+    assert sum(each.messages for each in repairs) == found.recovered > 0
+    assert counters["identifies"] == 5
+    assert 'modbot_gateway_silences_total{shard="' in metrics
 
 
 async def test_a_pod_that_does_not_read_back_loses_messages(state_folder: Path) -> None:

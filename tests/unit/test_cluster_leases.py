@@ -8,9 +8,10 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
-from modbot.cluster import leases, protocol
+from modbot.cluster import confirming, leases, protocol
 from modbot.domain.errors import ModbotError, StaleEpochError, UnavailableError
 from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
 
@@ -316,3 +317,67 @@ async def test_the_system_clock_moves_forward() -> None:
     before = clock.now()
     await clock.sleep(0.001)
     assert clock.now() > before
+
+
+async def test_failsafe_mode_counts_like_a_lease_and_a_stall_ends_it(bench: Bench) -> None:
+    members = [protocol.Pod(pod_id=POD, incarnation=ME, address="", state=protocol.PodState.LIVE)]
+    bench.service.answers = [msgspec.structs.replace(grant(), members=members, number=7)]
+    async with bench.running():
+        bench.service.down = UnavailableError("away")
+        failsafe = bench.keeper.failsafe
+        for _ in range(4):
+            await bench.clock.advance(TTL / 2)
+            begun = failsafe.begin()
+            assert begun is not None
+            assert failsafe.conclude(begun, {})
+            assert bench.keeper.valid_for(TTL / 2)
+        assert failsafe.active
+        assert bench.told == ["grant"], "it never stopped"
+        await bench.clock.jump(leases.STALL_LIMIT + 2 * leases.BEAT)
+        assert not bench.keeper.valid_for(0)
+        await bench.clock.advance(0.2)
+        assert bench.told == ["grant", "lost"]
+        assert failsafe.begin() is None, "no basis before the next renewal"
+        bench.service.down = None
+        await bench.clock.advance(TTL)
+        assert bench.keeper.valid_for(TTL / 2)
+    renewals = [request for request in bench.service.requests if isinstance(request, protocol.RenewRequest)]
+    assert renewals[0].answer == 7, "it says which answer it has received"
+
+
+async def test_asking_goes_on_for_as_long_as_it_is_needed(bench: Bench) -> None:
+    members = [
+        protocol.Pod(pod_id=PodId(name), incarnation=Incarnation(name), address=name, state=protocol.PodState.LIVE)
+        for name in ("me", "peer")
+    ]
+    bench.service.answers = [msgspec.structs.replace(grant(), members=members) for _ in range(200)]
+    asked: list[str] = []
+    told: list[bool] = []
+    confirms = True
+
+    class Asker:
+        async def ask(
+            self, address: str, question: protocol.FailsafeRequest, *, limit: float
+        ) -> protocol.FailsafeAnswer | None:
+            asked.append(address)
+            return protocol.FailsafeAnswer(confirmed=True, silence=question.silent_for) if confirms else None
+
+    asking = confirming.Confirming(
+        bench.keeper.failsafe, Asker(), seconds=lambda: TTL, tell=told.append, clock=bench.clock
+    )
+    async with bench.running():
+        task = asyncio.create_task(asking.run())
+        await bench.clock.advance(TTL * 2)
+        assert asked == []
+        bench.service.down = UnavailableError("away")
+        await bench.clock.advance(TTL * 3)
+        assert set(asked) == {"peer"}
+        assert told == [True]
+        assert bench.keeper.valid_for(TTL / 2)
+        confirms = False
+        await bench.clock.advance(TTL * 1.5)
+        assert told == [True, False]
+        assert not bench.keeper.valid_for(0)
+        assert "lost" in bench.told
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,3 +135,13 @@ async def test_the_stream_is_opened_again_and_the_cache_serves_meanwhile(monkeyp
     assert heard == [table(1, "a"), table(2, "b"), protocol.InboxNotice(shard_id=SHARD)]
     found.apply(protocol.Tick())
     assert len(heard) == 3, "who stopped listening hears nothing"
+
+
+def test_a_stale_table_is_for_those_who_know_nothing() -> None:
+    stale = msgspec.structs.replace(table(3, "a"), stale=True)
+    assert filled(stale).owner_of(GUILD) == routing.Route(SHARD, Epoch(3), PodId("a"), "http://a")
+    moved = protocol.Pod(
+        pod_id=PodId("a"), incarnation=Incarnation("a"), address="http://new", state=protocol.PodState.LIVE
+    )
+    known = filled(table(3, "a"), protocol.Change(pods=[moved]), stale)
+    assert known.owner_of(GUILD) == routing.Route(SHARD, Epoch(3), PodId("a"), "http://new")

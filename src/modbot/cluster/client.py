@@ -16,7 +16,7 @@ import msgspec
 from modbot.cluster import protocol
 from modbot.domain import errors
 from modbot.domain.errors import ModbotError, UnavailableError
-from modbot.domain.ids import Epoch, GuildId, Incarnation, InteractionId, PodId, ShardId
+from modbot.domain.ids import Epoch, GuildId, Incarnation, InteractionId, PodId, ShardId, TransferId
 from modbot.ops.settings import Secret
 
 CALL_LIMIT = 5.0
@@ -64,6 +64,28 @@ class ConfigClient:
     async def identify(self, request: protocol.IdentifyRequest) -> protocol.IdentifyAnswer:
         """Ask for one IDENTIFY; when granted, send it at once."""
         return await self._post("/permits/identify", request, protocol.IdentifyAnswer, CALL_LIMIT)
+
+    async def reassign_guild(self, request: protocol.ReassignRequest) -> protocol.Transfer:
+        """Give a guild a shard of its own; `MoveRefusedError` says why not."""
+        return await self._post("/reassign-guild", request, protocol.Transfer, CALL_LIMIT)
+
+    async def return_guild(self, guild_id: GuildId) -> protocol.Transfer:
+        """Bring a guild back to the shard of the formula."""
+        return self._decoded(
+            await self._call("DELETE", f"/reassign-guild/{guild_id}", None, CALL_LIMIT), protocol.Transfer
+        )
+
+    async def transfers(self) -> protocol.TransferList:
+        """List the latest transfers."""
+        return await self._get("/transfers", protocol.TransferList)
+
+    async def transfer(self, transfer_id: TransferId) -> protocol.Transfer:
+        """Say how far a transfer is."""
+        return await self._get(f"/transfers/{transfer_id}", protocol.Transfer)
+
+    async def advance_transfer(self, transfer_id: TransferId, step: protocol.TransferStep) -> protocol.Transfer:
+        """Make one step; `StaleEpochError` when it is not ours to make, or the transfer went another way."""
+        return await self._post(f"/transfers/{transfer_id}/step", step, protocol.Transfer, CALL_LIMIT)
 
     async def append_inbox(self, entries: Sequence[protocol.InboxEntry], *, limit: float = CALL_LIMIT) -> None:
         """Journal interactions; repeating it is harmless."""

@@ -20,6 +20,8 @@ What can go wrong, and what happens then:
   age of the heartbeat itself, so that code that runs first after a stall, even before the heartbeat does, gets "no".
 - Somebody else became the owner. The service answers 409: this incarnation has ended and can never come back. The keeper stops and
   calls `on_dead`; the process must stop writing and start again as a new incarnation.
+- All peers agree that nobody reaches the config service. Then `failsafe.py` lets the pod act for longer; its proof is there. This keeper
+  tells it of every answer, and `valid_for` counts what it allows like the lease.
 - The lease changes early (a shard was granted or moved). The watch stream shows it, `notice()` renews at once.
 
 Two renewals are never under way at the same time, so grants are seen in order. The callbacks run on the event loop and must return
@@ -39,6 +41,7 @@ from typing import Protocol
 import structlog
 
 from modbot.cluster import protocol
+from modbot.cluster.failsafe import Failsafe
 from modbot.domain.errors import ModbotError, StaleEpochError
 from modbot.domain.ids import PodId
 
@@ -132,11 +135,12 @@ class LeaseKeeper:
         self._beat_at = float("-inf")
         self._held = False
         self._registered = False
+        self.failsafe = Failsafe(pod_id, request.incarnation, now=self._clock.now)
 
     def valid_for(self, seconds: float) -> bool:
         """Say whether the lease is certain to last that long from now (I2). From any thread, without waiting."""
         now = self._clock.now()
-        return now - self._beat_at <= BEAT + STALL_LIMIT and now + seconds <= self._until
+        return now - self._beat_at <= BEAT + STALL_LIMIT and now + seconds <= self._acts_until()
 
     async def valid(self, seconds: float) -> None:
         """Wait until the lease is certain to last that long."""
@@ -165,6 +169,7 @@ class LeaseKeeper:
             await self._keep()
         finally:
             self._until = float("-inf")
+            self.failsafe.end()
             heart.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await heart
@@ -173,6 +178,7 @@ class LeaseKeeper:
         """Give the lease up, after the task of `run()` was ended. `keep`: the shards wait for this pod."""
         self._until = float("-inf")
         self._held = False
+        self.failsafe.end()
         await self._client.leave(self._pod_id, protocol.LeaveRequest(incarnation=self._request.incarnation, keep=keep))
 
     async def _keep(self) -> None:
@@ -201,11 +207,13 @@ class LeaseKeeper:
         else:
             grant = await self._client.register(self._pod_id, self._request, limit=_REGISTER_LIMIT)
         self._registered = True
+        self.failsafe.answered()
         self._watch_for_stall()
         if sent_at < self._voided_at:
             return False
         self._grant = grant
         self._until = sent_at + grant.lease_seconds
+        self.failsafe.renewed(sent_at, grant)
         self._held = True
         self._hooks.on_grant(grant)
         return True
@@ -219,6 +227,7 @@ class LeaseKeeper:
             rest_held=0.0 if self._grant is None else self._grant.rest_per_second,
             invalid_requests=measured.invalid_requests,
             draining=measured.draining,
+            answer=0 if self._grant is None else self._grant.number,
         )
         try:
             return await self._client.renew(self._pod_id, request, limit=self._lease_seconds() / 3)
@@ -232,7 +241,7 @@ class LeaseKeeper:
             await self._clock.sleep(BEAT)
             self._watch_for_stall()
             self._beat_at = self._clock.now()
-            if self._held and self._beat_at >= self._until:
+            if self._held and self._beat_at >= self._acts_until():
                 self._lose("expired")
 
     def _watch_for_stall(self) -> None:
@@ -240,6 +249,7 @@ class LeaseKeeper:
         if now - self._beat_at <= BEAT + STALL_LIMIT:
             return
         self._voided_at, self._beat_at, self._until = now, now, float("-inf")
+        self.failsafe.void()
         self._lose("stalled")
         self.renew_soon()
 
@@ -252,8 +262,12 @@ class LeaseKeeper:
     def _end(self, error: ModbotError) -> None:
         self._until = float("-inf")
         self._held = False
+        self.failsafe.end()
         _log.error("incarnation_ended", error=str(error))
         self._hooks.on_dead(error)
+
+    def _acts_until(self) -> float:
+        return max(self._until, self.failsafe.until)
 
     def _differs(self, line: protocol.Table | protocol.Change) -> bool:
         mine = {} if self._grant is None else {shard.shard_id: shard.epoch for shard in self._grant.shards}

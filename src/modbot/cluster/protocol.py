@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId
+from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId, TransferId
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(ge=0)]
@@ -51,6 +51,7 @@ class Shard(Message, frozen=True, kw_only=True):
     under that epoch or a later one, or if it came by the handoff `since_move` that this ownership began with.
 
     In a grant, `replicated_seq` is the highest number that the last report knew to be in the shard's replica.
+    `contested`, in a grant: another pod lost it, may still be acting in failsafe mode, and nobody has opened it since.
 
     While a handoff is under way, `target` and `target_incarnation` say to whom, and `move_id` names it.
     """
@@ -66,14 +67,52 @@ class Shard(Message, frozen=True, kw_only=True):
     target: PodId | None = None
     target_incarnation: Incarnation | None = None
     move_id: MoveId = MoveId(0)
+    contested: bool = False
+
+
+class Dedicated(Message, frozen=True, kw_only=True):
+    """A guild with a shard of its own; without `shard_id` (in a `Change` only) it is back on the shard of the formula."""
+
+    guild_id: str
+    shard_id: ShardId | None
+
+
+class TransferState(StrEnum):
+    """`moving`: both sides prepare. `moved`: the guild is the target's. `finished`: the target has its rows durably.
+
+    `cleared`: the source has removed them, all is over. `cancelled`: given up, the guild is where it was.
+    """
+
+    MOVING = "moving"
+    MOVED = "moved"
+    FINISHED = "finished"
+    CLEARED = "cleared"
+    CANCELLED = "cancelled"
+
+
+class Transfer(Message, frozen=True, kw_only=True):
+    """A guild on its way from one shard to another."""
+
+    transfer_id: TransferId
+    guild_id: str
+    source: ShardId
+    target: ShardId
+    state: TransferState
+    detail: str = ""
 
 
 class Table(Message, frozen=True, kw_only=True, tag="table"):
-    """First line of the watch stream: everything."""
+    """First line of the watch stream: everything.
+
+    `stale`: PostgreSQL does not answer, and this is what was known last. It is of use to those who know nothing yet.
+    """
 
     shard_count: int
     pods: list[Pod]
     shards: list[Shard]
+    stale: bool = False
+    dedicated: list[Dedicated] = []
+    transfers: list[Transfer] = []
 
 
 class Change(Message, frozen=True, kw_only=True, tag="change"):
@@ -81,6 +120,9 @@ class Change(Message, frozen=True, kw_only=True, tag="change"):
 
     pods: list[Pod] = []
     shards: list[Shard] = []
+    dedicated: list[Dedicated] = []
+    transfers: list[Transfer] | None = None
+    """Those under way, when they are not the same as before."""
 
 
 class InboxNotice(Message, frozen=True, kw_only=True, tag="inbox"):
@@ -121,7 +163,8 @@ class RegisterRequest(Message, frozen=True, kw_only=True):
 
     `owns_volume`: it holds the file lock of its data folder, so no other process of this pod can be writing; the shards of the
     pod's previous incarnation are its own again at once. `replica_store` names the store that it can restore shards from;
-    without one it is never given a shard that another pod has served. `labels` (zone, track, ...) steer placement.
+    without one it is never given a shard that another pod has served. `labels` (zone, track, ...) steer placement. `failsafe`: it may
+    go on after its lease while all members agree that nobody reaches the config service (`cluster/failsafe.py`).
     """
 
     incarnation: Incarnation
@@ -131,6 +174,7 @@ class RegisterRequest(Message, frozen=True, kw_only=True):
     owns_volume: bool = False
     replica_store: str | None = None
     labels: dict[Label, Label] = {}
+    failsafe: bool = False
 
 
 class RenewRequest(Message, frozen=True, kw_only=True):
@@ -138,7 +182,8 @@ class RenewRequest(Message, frozen=True, kw_only=True):
 
     `rest_demand`: requests per second it would like. `rest_held`: the share it is using while this request is under way, so that
     the others are given nothing of it even when the answer to an earlier renewal was lost. `invalid_requests`: 401/403/429 since the
-    last renewal. `draining`: it wants to stop, so its shards are to be handed to others and it receives none.
+    last renewal. `draining`: it wants to stop, so its shards are to be handed to others and it receives none. `answer`: the number of
+    the last grant that it has received.
     """
 
     incarnation: Incarnation
@@ -147,13 +192,15 @@ class RenewRequest(Message, frozen=True, kw_only=True):
     rest_held: Rate = 0.0
     invalid_requests: Count = 0
     draining: bool = False
+    answer: Count = 0
 
 
 class Grant(Message, frozen=True, kw_only=True):
     """The lease of a pod, counted from before the request was sent.
 
     It owns exactly `shards`, may send `rest_per_second` requests, and none at all while `rest_open` is false (the breaker of its
-    egress address is open). `incoming` are shards of others that it is to fetch by a handoff.
+    egress address is open). `incoming` are shards of others that it is to fetch by a handoff. `number` grows with every answer that the
+    service gives; `members` are the pods that may be acting, this one included (null: not told, so nobody can be asked).
     """
 
     lease_seconds: float
@@ -162,6 +209,8 @@ class Grant(Message, frozen=True, kw_only=True):
     shard_count: int
     rest_per_second: float
     rest_open: bool
+    number: Count = 0
+    members: list[Pod] | None = None
 
 
 class LeaveRequest(Message, frozen=True, kw_only=True):
@@ -169,6 +218,27 @@ class LeaveRequest(Message, frozen=True, kw_only=True):
 
     incarnation: Incarnation
     keep: bool
+
+
+class FailsafeRequest(Message, frozen=True, kw_only=True):
+    """A pod asks a peer: may I go on acting for `seconds` after my lease? (`cluster/failsafe.py`).
+
+    `peer`: the incarnation that is meant. `silent_for`: seconds since the pod sent its last successful renewal.
+    """
+
+    pod_id: PodId
+    incarnation: Incarnation
+    peer: Incarnation
+    silent_for: Rate
+    seconds: Rate
+
+
+class FailsafeAnswer(Message, frozen=True, kw_only=True):
+    """`confirmed`: the peer has heard nothing from the config service for `silence` seconds, and promises to open nothing for `seconds`."""
+
+    confirmed: bool
+    silence: float = 0.0
+    reason: str = ""
 
 
 class MoveRequest(Message, frozen=True, kw_only=True):
@@ -302,6 +372,30 @@ class AnonymityKey(Message, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"AnonymityKey(day={self.day!r}, key=***)"
+
+
+class ReassignRequest(Message, frozen=True, kw_only=True):
+    """Give a guild a shard of its own, on a named pod or on one with a label such as `zone=a`."""
+
+    guild_id: str
+    pod: PodId | None = None
+    label: Annotated[str, msgspec.Meta(pattern=r"^[^=]+=[^=]+$")] | None = None
+
+
+class TransferStep(Message, frozen=True, kw_only=True):
+    """One side of a transfer speaks: the owner of which shard, under which epoch, and what is reached."""
+
+    pod_id: PodId
+    incarnation: Incarnation
+    epoch: Epoch
+    state: Literal[TransferState.MOVED, TransferState.FINISHED, TransferState.CLEARED, TransferState.CANCELLED]
+    detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
+
+
+class TransferList(Message, frozen=True, kw_only=True):
+    """The latest transfers, newest first."""
+
+    transfers: list[Transfer]
 
 
 class Assignment(Message, frozen=True, kw_only=True):

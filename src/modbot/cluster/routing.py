@@ -1,7 +1,8 @@
 """The routing table: which pod serves a guild, as far as this member knows.
 
 Fed by the config service's watch stream in a task of its own, and kept when the stream breaks: an old answer is better than none,
-because the receiver checks the epoch (I2) and says no when it is wrong. Records may arrive out of order (two config replicas, a
+because the receiver checks the epoch (I2) and says no when it is wrong. A member that knows nothing yet takes a stale table for the
+same reason. Records may arrive out of order (two config replicas, a
 stream that begins again), so a shard's record is only ever replaced by a later one: a higher epoch is later, and within one epoch
 "nobody" is later than "somebody", because a shard leaves an owner once and gets the next one with a new epoch. The table decides
 nothing and asks nobody on the way of a request.
@@ -55,8 +56,11 @@ class RoutingTable:
         self._shard_count = 0
         self._shards: dict[ShardId, protocol.Shard] = {}
         self._pods: dict[PodId, protocol.Pod] = {}
+        self._dedicated: dict[GuildId, ShardId] = {}
+        self.transfers: list[protocol.Transfer] = []
         self._listeners: list[Listener] = []
         self._waiting: dict[ShardId, set[asyncio.Event]] = {}
+        self._bells: set[asyncio.Event] = set()
         self._filled = asyncio.Event()
         self.connected = False
 
@@ -92,7 +96,10 @@ class RoutingTable:
         return list(self._pods.values())
 
     def shard_of(self, guild_id: GuildId) -> ShardId | None:
-        """Return the shard of a guild; None before the first table."""
+        """Return the shard of a guild, its own or that of the formula; None before the first table."""
+        own = self._dedicated.get(guild_id)
+        if own is not None:
+            return own
         return ids.shard_of_guild(guild_id, self._shard_count) if self._shard_count else None
 
     def owner_of(self, guild_id: GuildId) -> Route | None:
@@ -124,6 +131,24 @@ class RoutingTable:
                 del self._waiting[shard_id]
         return route
 
+    async def wait_for_owner(self, guild_id: GuildId, than: Route | None, *, timeout: float) -> Route | None:  # noqa: ASYNC109 - as above
+        """Wait until a guild is served by another shard, or by its shard under a higher epoch; None after `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while (route := self.owner_of(guild_id)) is None or not _newer(route, than):
+                    await self._changed()
+        except TimeoutError:
+            return None
+        return route
+
+    async def _changed(self) -> None:
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        try:
+            await bell.wait()
+        finally:
+            self._bells.discard(bell)
+
     @contextlib.contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
         """Hand every line (after it was applied) to a function that must return at once: inbox notices, the lease keeper's `notice`."""
@@ -135,10 +160,14 @@ class RoutingTable:
 
     def apply(self, line: protocol.WatchLine) -> None:
         """Take one line of the watch stream."""
+        if isinstance(line, protocol.Table) and line.stale and self._filled.is_set():
+            return  # what we know is not older
         if isinstance(line, protocol.Table):
             self._shard_count = line.shard_count
+            self._dedicated.clear()
             self._filled.set()
         if isinstance(line, protocol.Table | protocol.Change):
+            self._take_dedicated(line)
             self._pods.update({pod.pod_id: pod for pod in line.pods})
             for shard in line.shards:
                 self._take(shard)
@@ -146,15 +175,30 @@ class RoutingTable:
         for listener in tuple(self._listeners):
             listener(line)
 
+    def _take_dedicated(self, line: protocol.Table | protocol.Change) -> None:
+        for each in line.dedicated:
+            if each.shard_id is None:
+                self._dedicated.pop(GuildId(int(each.guild_id)), None)
+            else:
+                self._dedicated[GuildId(int(each.guild_id))] = each.shard_id
+        if line.transfers is not None:
+            self.transfers = line.transfers
+
     def _take(self, shard: protocol.Shard) -> None:
         known = self._shards.get(shard.shard_id)
         if known is None or _order(shard) > _order(known):
             self._shards[shard.shard_id] = shard
 
     def _ring(self) -> None:
+        for bell in self._bells:
+            bell.set()
         for bells in self._waiting.values():
             for bell in bells:
                 bell.set()
+
+
+def _newer(route: Route, than: Route | None) -> bool:
+    return than is None or route.shard_id != than.shard_id or route.epoch > than.epoch
 
 
 def _order(shard: protocol.Shard) -> tuple[int, bool]:

@@ -111,6 +111,10 @@ class Connection:
         """End the connection from our side; the session can be resumed afterwards."""
         self._finish(Ending(next=Next.STOP, reason="stopped", code=VOLUNTARY))
 
+    def renew(self, reason: str) -> None:
+        """End the connection and the session with it."""
+        self._finish(Ending(next=Next.NEW_SESSION, reason=reason, code=VOLUNTARY, immediate=True))
+
     async def _guard(self, job: Coroutine[Any, Any, None]) -> None:
         try:
             await job

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -47,10 +48,14 @@ class Resumed(msgspec.Struct, frozen=True):
 
 
 class SessionLost(msgspec.Struct, frozen=True):
-    """Discord refuses the session: what happened since `last` and was not received will not be replayed."""
+    """Discord refuses the session: what happened since `last` and was not received will not be replayed.
+
+    With `silent_since` we gave it up: it went on, and events have been missing since then.
+    """
 
     reason: str
     last: Offset
+    silent_since: datetime | None = None
 
 
 class Hole(msgspec.Struct, frozen=True):
@@ -154,7 +159,7 @@ class Intake:
         self._stats.kept += 1
         self._add(frame)
 
-    def lose(self, reason: str) -> None:
+    def lose(self, reason: str, *, silent_since: datetime | None = None) -> None:
         """Forget the session, if there is one, and tell the owner."""
         last = self.offset
         if last is None:
@@ -162,7 +167,7 @@ class Intake:
         self._stats.lost += 1
         _log.warning("gateway.session_lost", reason=reason, seq=last.seq)
         self._offset, self._seq = None, 0
-        self._add(SessionLost(reason, last))
+        self._add(SessionLost(reason, last, silent_since))
 
     async def deliver(self) -> None:
         """Hand batches to the sink until `finish` was called and everything is handed over."""

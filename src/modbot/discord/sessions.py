@@ -21,6 +21,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
 
 import aiohttp
 import structlog
@@ -81,6 +82,7 @@ class GatewaySession:
         self._stopping = False
         self._failures = 0
         self._avoid_resume_url = False
+        self._silent_since: datetime | None = None
 
     @property
     def offset(self) -> Offset | None:
@@ -104,6 +106,12 @@ class GatewaySession:
             self._connection.stop()
         elif self._connecting is not None:
             self._connecting.cancel()
+
+    def renew(self, reason: str, *, silent_since: datetime) -> None:
+        """Give up the session and begin a new one, because events have been missing since then; between connections it does nothing."""
+        if self._connection is not None:
+            self._silent_since = silent_since
+            self._connection.renew(reason)
 
     async def run(self) -> Offset | None:
         """Serve until `stop`; return the position after the last batch. Raises `GatewayRefusedError` and errors of the sink."""
@@ -131,7 +139,8 @@ class GatewaySession:
             if ending.next is Next.STOP:
                 return
             if ending.next is Next.NEW_SESSION:
-                self._intake.lose(ending.reason)
+                self._intake.lose(ending.reason, silent_since=self._silent_since)
+            self._silent_since = None
             stable = established and self._env.clock() - started >= self._timing.stable_after
             self._failures = 0 if stable else self._failures + 1
             await self._pause(ending)

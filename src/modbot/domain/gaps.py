@@ -14,10 +14,11 @@ from modbot.domain import texts
 
 
 class GapKind(StrEnum):
-    """How the stream was lost: a whole session, or some numbers of a session that went on."""
+    """How the stream was lost: a whole session, some numbers of one that went on, or a type of event that stopped."""
 
     SESSION = "session"
     HOLE = "hole"
+    SILENCE = "silence"
 
 
 class Loss(StrEnum):
@@ -27,8 +28,7 @@ class Loss(StrEnum):
     DELETIONS = "deletions"
     REACTIONS = "reactions"
     JOINS_AND_LEAVES = "joins and leaves"
-    AUTOMOD = "AutoMod actions"
-    INTERACTIONS = "interactions over the gateway"
+    AUTOMOD = "AutoMod actions and changes"
     CHANNELS = "unreadable channels"
     AUDIT_LOG = "audit log"
     BANS = "bans"
@@ -45,8 +45,18 @@ _BY_EVENT: Final = MappingProxyType(
         "MESSAGE_REACTION_REMOVE_EMOJI": Loss.REACTIONS,
         "GUILD_MEMBER_ADD": Loss.JOINS_AND_LEAVES,
         "GUILD_MEMBER_REMOVE": Loss.JOINS_AND_LEAVES,
+        "THREAD_MEMBERS_UPDATE": Loss.JOINS_AND_LEAVES,
         "AUTO_MODERATION_ACTION_EXECUTION": Loss.AUTOMOD,
-        "INTERACTION_CREATE": Loss.INTERACTIONS,
+        "AUTO_MODERATION_RULE_CREATE": Loss.AUTOMOD,
+        "AUTO_MODERATION_RULE_UPDATE": Loss.AUTOMOD,
+        "AUTO_MODERATION_RULE_DELETE": Loss.AUTOMOD,
+    }
+)
+_WHY: Final = MappingProxyType(
+    {
+        GapKind.SESSION: "Discord refused to resume",
+        GapKind.HOLE: "Discord skipped events",
+        GapKind.SILENCE: "Discord stopped sending messages",
     }
 )
 _TELLS_ABOUT: Final = frozenset(
@@ -80,7 +90,7 @@ def losses_of(events: Iterable[str]) -> tuple[Loss, ...]:
 
 def sentence(told: Told, *, began: datetime, ended: datetime) -> str:
     """Tell moderators in one line what was read back and what is not known."""
-    why = "Discord refused to resume" if told.kind is GapKind.SESSION else "Discord skipped events"
+    why = _WHY[told.kind]
     counts = [
         texts.count(told.messages, "message"),
         *([texts.count(told.entries, "audit log entry", "audit log entries")] if told.entries else []),

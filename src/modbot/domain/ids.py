@@ -24,10 +24,12 @@ PodId = NewType("PodId", str)
 Incarnation = NewType("Incarnation", str)
 Epoch = NewType("Epoch", int)
 MoveId = NewType("MoveId", int)
+TransferId = NewType("TransferId", int)
 
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 _TIMESTAMP_SHIFT = 22
 _FORMULA = re.compile(r"(?P<number>\d+)-of-(?P<count>[1-9]\d*)")
+_DEDICATED = re.compile(r"guild-(?P<guild_id>[1-9]\d{0,18})")
 _POD = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -50,13 +52,31 @@ def parse_formula_shard(shard_id: ShardId) -> FormulaShard:
     """Read a formula shard's name; `InvalidInputError` when it is not one."""
     match = _FORMULA.fullmatch(shard_id)
     if match is None or int(match["number"]) >= int(match["count"]):
-        raise InvalidInputError(f"{shard_id!r} is not a shard: expected a name like 3-of-16.")
+        raise InvalidInputError(f"{shard_id!r} is not a shard: expected a name like 3-of-16 or guild-123.")
     return FormulaShard(int(match["number"]), int(match["count"]))
 
 
 def shard_of_guild(guild_id: GuildId, count: int) -> ShardId:
     """Return the formula shard that Discord routes a guild to (platform rule: `(guild_id >> 22) % count`)."""
     return ShardId(f"{(guild_id >> _TIMESTAMP_SHIFT) % count}-of-{count}")
+
+
+def dedicated_shard_id(guild_id: GuildId) -> ShardId:
+    """Name the shard that is dedicated to one guild."""
+    return ShardId(f"guild-{guild_id}")
+
+
+def dedicated_guild(shard_id: ShardId) -> GuildId | None:
+    """Return the guild of a dedicated shard, or None for a formula shard."""
+    match = _DEDICATED.fullmatch(shard_id)
+    return None if match is None else GuildId(int(match["guild_id"]))
+
+
+def parse_shard_id(name: str) -> ShardId:
+    """Accept the name of a formula shard or of a dedicated one."""
+    if _DEDICATED.fullmatch(name) is None:
+        parse_formula_shard(ShardId(name))
+    return ShardId(name)
 
 
 def parse_pod_id(name: str) -> PodId:

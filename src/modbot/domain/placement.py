@@ -21,12 +21,16 @@ _STEPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class FreeShard:
-    """A shard without an owner. `last_owner` is None when nobody ever served it; `replica_store` is that owner's."""
+    """A shard without an owner. `last_owner` is None when nobody ever served it; `replica_store` is that owner's.
+
+    `barred` pods must not have it yet, because the last owner may still be acting and would not ask them (I1).
+    """
 
     shard_id: ShardId
     last_owner: PodId | None = None
     replica_store: str | None = None
     events_per_second: float = 0.0
+    barred: frozenset[PodId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,9 @@ class Plan:
 
 
 def may_serve(shard: FreeShard, pod: Candidate) -> bool:
-    """Say whether a pod can have the shard's data: nobody had it, it has the file, or it can restore it."""
+    """Say whether a pod can have the shard's data: nobody had it, it has the file, or it can restore it; and is not barred."""
+    if pod.pod_id in shard.barred:
+        return False
     if shard.last_owner is None or shard.last_owner == pod.pod_id:
         return True
     return shard.replica_store is not None and shard.replica_store == pod.replica_store
@@ -103,6 +109,10 @@ def decide_rest_share(*, total: float, mine: float, demands: Sequence[float], re
 def _reason(shard: FreeShard, pods: Sequence[Candidate], able: Sequence[Candidate]) -> str:
     if not pods:
         return "No pod is live."
+    if shard.barred:
+        return (
+            f"{shard.last_owner} may be acting in failsafe mode, and does not know {', '.join(sorted(shard.barred))}."
+        )
     if able:
         return "Every pod that may serve it is full."
     if shard.replica_store is None:

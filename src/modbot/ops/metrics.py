@@ -34,7 +34,10 @@ LOCAL_ANONYMITY_KEYS: Final = Counter(
     registry=REGISTRY,
 )
 GAPS: Final = Counter(
-    "modbot_gaps_total", "Sessions that could not be resumed.", ["shard", "reason"], registry=REGISTRY
+    "modbot_gaps_total",
+    "Gaps in the stream of events: sessions lost, numbers skipped, messages that stopped.",
+    ["shard", "reason"],
+    registry=REGISTRY,
 )
 HANDOFF_PAUSE: Final = Histogram(
     "modbot_handoff_pause_seconds",
@@ -56,6 +59,18 @@ GAP_UNREADABLE: Final = Counter(
     registry=REGISTRY,
 )
 GAP_GUILDS: Final = Gauge("modbot_gap_guilds", "Guilds whose gaps are not repaired yet.", ["shard"], registry=REGISTRY)
+SILENCES: Final = Counter(
+    "modbot_gateway_silences_total",
+    "Times at which a session brought no messages although Discord had newer ones.",
+    ["shard"],
+    registry=REGISTRY,
+)
+TRANSFERS: Final = Counter(
+    "modbot_transfers_total",
+    "Guilds that came from another shard, by how the two streams were joined; deduplicated ones had no common run of events.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 CONNECTED: Final = Gauge(
     "modbot_gateway_connected", "1 while the shard's gateway session is live.", ["shard"], registry=REGISTRY
 )
@@ -77,6 +92,11 @@ RESTORES: Final = Counter(
 )
 STALE_FILES: Final = Counter(
     "modbot_stale_files_total", "Shard files of an earlier ownership that were deleted.", registry=REGISTRY
+)
+FAILSAFE: Final = Gauge(
+    "modbot_failsafe",
+    "1 while the lease is over and all peers agree that nobody reaches the config service, so this pod goes on.",
+    registry=REGISTRY,
 )
 
 

@@ -234,6 +234,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "Name of the address from which requests leave; pods behind one NAT share a name and so the invalid-request counter.",
         ),
     ] = "default"
+    failsafe: Annotated[
+        bool,
+        Env(
+            "MODBOT_FAILSAFE",
+            "Go on after the lease while all peers agree that nobody reaches the config service. Off: effects wait for it.",
+        ),
+    ] = True
 
 
 class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

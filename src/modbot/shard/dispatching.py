@@ -27,7 +27,7 @@ run of the model loses or doubles some.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +40,14 @@ from modbot.discord.objects import Object
 from modbot.domain.ids import GuildId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
-from modbot.shard import dead_letters, gaps, interactions, marks, snapshot
+from modbot.shard import dead_letters, gaps, interactions, marks, snapshot, transfers
 from modbot.shard.feature import EventHandler
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import Transaction
 from modbot.shard.writer import FILE_ERRORS
 
 _SQL = statements.load("modbot.shard")
-_Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
+Run = Callable[[Transaction, Dispatch, str, EventHandler], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +57,8 @@ class Applied:
     offset: Offset | None
     dispatches: int
     dead_letters: int
-    repairing: bool = False
-    """Whether guilds of the shard are, or were just now, under repair."""
+    repairs_planned: bool = False
+    """Whether a gap repair may have got something to do."""
 
 
 def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
@@ -69,44 +69,65 @@ def apply_batch(tx: Transaction, batch: Batch, registry: Registry) -> Applied:
     except FILE_ERRORS:
         raise
     except Exception:  # noqa: BLE001 - which handler it was comes out in the careful run
-        return _apply(tx, batch, registry, _run_carefully)
+        return _apply(tx, batch, registry, run_carefully)
 
 
-def _apply(tx: Transaction, batch: Batch, registry: Registry, run: _Run) -> Applied:
+def _apply(tx: Transaction, batch: Batch, registry: Registry, run: Run) -> Applied:
     session = tx.value(_SQL["read_session"])
     dead = dispatches = 0
-    handlers = registry.handlers
+    elsewhere = transfers.states(tx)
     tracker = marks.Tracker(tx)
-
-    def answer(part: Transaction, interaction: Interaction) -> None:
-        interactions.apply_from_gateway(part, interaction, registry)
-
+    planned = False
+    passed: set[int] = set()  # numbers of items that belong to guilds that are not served here
     done = 0  # items whose marks are stored
     for number, item in enumerate(batch.items):
         if isinstance(item, Dispatch):
             dispatches += 1
             tx.guild_id = guild_of(item.data)
             tx.cause = f"{session}/{item.seq}"
-            if tracker.repairing and not tracker.admits(tx, item):
+            if elsewhere and not transfers.admit(tx, item, elsewhere.get(tx.guild_id)):
+                passed.add(number)
                 continue
-            if isinstance(item.data, Interaction):
-                dead += run(tx, item, "interactions.apply", answer)
-            for name, handler in handlers.get(item.name, ()):
-                dead += run(tx, item, name, handler)
+            if tracker.repairing:
+                planned |= item.name == "GUILD_CREATE"
+                if not tracker.admits(tx, item):
+                    continue
+            dead += handle(tx, item, registry, run)
         else:
-            tracker.flush(tx, batch.items[done:number])
+            tracker.flush(tx, _served(batch, done, number, passed))
             session = item.offset.session_id if isinstance(item, SessionStarted) else session
             dead += _follow_session(tx, item, session or "")
-            tracker, done = marks.Tracker(tx), number + 1
-    tracker.flush(tx, batch.items[done:])
+            tracker, done, planned = marks.Tracker(tx), number + 1, True
+    tracker.flush(tx, _served(batch, done, len(batch.items), passed))
     _store_offset(tx, batch.offset)
-    return Applied(batch.offset, dispatches, dead, tracker.repairing)
+    return Applied(batch.offset, dispatches, dead, planned)
 
 
 def apply_recovered(tx: Transaction, name: str, data: Object, registry: Registry) -> int:
     """Let the handlers take an event of the current guild that was read back; returns how many dead letters that made."""
     item = Dispatch(0, name, data, msgspec.Raw(b""))
-    return sum(_run_carefully(tx, item, each, handler) for each, handler in registry.handlers.get(name, ()))
+    return sum(run_carefully(tx, item, each, handler) for each, handler in registry.handlers.get(name, ()))
+
+
+def _served(batch: Batch, begin: int, end: int, passed: set[int]) -> Sequence[Item]:
+    """Return the items of a part of the batch without those of guilds that are not served here."""
+    if not passed:
+        return batch.items[begin:end]
+    return [batch.items[number] for number in range(begin, end) if number not in passed]
+
+
+def handle(tx: Transaction, item: Dispatch, registry: Registry, run: Run) -> int:
+    """Run the handlers of an event of the current guild under the current cause; returns how many dead letters that made."""
+    dead = 0
+    if isinstance(item.data, Interaction):
+
+        def answer(part: Transaction, interaction: Interaction) -> None:
+            interactions.apply_from_gateway(part, interaction, registry)
+
+        dead += run(tx, item, "interactions.apply", answer)
+    for name, handler in registry.handlers.get(item.name, ()):
+        dead += run(tx, item, name, handler)
+    return dead
 
 
 def _store_offset(tx: Transaction, offset: Offset | None) -> None:
@@ -122,11 +143,14 @@ def _follow_session(tx: Transaction, item: Item, session: str) -> int:
     match item:
         case SessionStarted(offset=offset, ready=ready):
             tx.execute(_SQL["store_bot"], (ready.user.id,))
+            transfers.note_new_session(tx)
             snapshot.mark_absent(tx, (guild.id for guild in ready.guilds))
             gaps.follow_again(tx, offset)
         case SessionLost():
+            transfers.note_interruption(tx)
             gaps.lose_session(tx, item)
         case Hole():
+            transfers.note_interruption(tx)
             gaps.record_hole(tx, session, item)
         case Unreadable(seq=seq, name=name, reason=reason):
             tx.execute(_SQL["insert_dead_letter"], (0, f"{session}/{seq}", f"decode {name}", reason, None, tx.now_ms))
@@ -141,7 +165,8 @@ def _run(tx: Transaction, item: Dispatch, _name: str, handler: EventHandler) -> 
     return 0
 
 
-def _run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHandler) -> int:
+def run_carefully(tx: Transaction, item: Dispatch, name: str, handler: EventHandler) -> int:
+    """Run one handler; what it cannot do becomes a dead letter and nothing else of it stays."""
     try:
         with tx.savepoint():
             handler(tx, item.data)

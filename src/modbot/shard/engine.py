@@ -25,7 +25,7 @@ from modbot.discord.intake import Batch
 from modbot.discord.interactions import Interaction
 from modbot.discord.rest import RestClient
 from modbot.domain.errors import ModbotError, StaleEpochError
-from modbot.domain.ids import Epoch, GuildId, ShardId
+from modbot.domain.ids import Epoch, GuildId, ShardId, dedicated_guild
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
 from modbot.shard import database, dead_letters, dispatching, failing, gaps, interactions, migrations
@@ -152,7 +152,7 @@ class Engine:
         """Commit a batch of dispatches together with its seq. Raises what kept the batch from being committed."""
         applied = await self.commit(lambda tx: dispatching.apply_batch(tx, batch, self._tools.registry))
         self._offset = applied.offset
-        if applied.repairing:
+        if applied.repairs_planned:
             self.repairer.notice()
         return applied
 
@@ -191,6 +191,10 @@ class Engine:
                 yield
             finally:
                 await self.runner.release(guild_id, lambda: self.commit(pending))
+
+    def look_at_timers(self) -> None:
+        """Timers may be due that were not ours to fire before."""
+        self._timers_changed.set()
 
     async def counts(self) -> Counts:
         """Count what the file holds."""
@@ -320,6 +324,11 @@ def _check_owner(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch, *
 def _stamp(connection: apsw.Connection, shard_id: ShardId, epoch: Epoch) -> Offset | None:
     row = connection.execute(_SQL["read_shard"]).fetchone()
     if row is None:
+        guild_id = dedicated_guild(shard_id)
+        if guild_id is not None:
+            connection.execute(
+                _SQL["await_guild"], (guild_id,)
+            )  # before the file is a shard's: a kill between may repeat it
         connection.execute(_SQL["create_shard"], (shard_id, epoch))
         return None
     connection.execute(_SQL["claim"], (epoch,))

@@ -26,6 +26,7 @@ from modbot.shard.archive import Manifest, Purpose
 
 _SQL = statements.load("modbot.shard", "archive.sql")
 PARTIAL = ".partial"
+_FOLDER = "archives"
 # The temporary file needs no journal: it is worth nothing before it is complete, and it is flushed before it gets its name.
 _PRAGMAS = (
     "PRAGMA journal_mode = OFF",
@@ -65,6 +66,19 @@ def export(order: Order, target: Path) -> Manifest:
         partial.unlink(missing_ok=True)
         raise
     return manifest
+
+
+def folder_of(data_dir: Path) -> Path:
+    """Return the folder of the archives that are under way on a volume, and make it when it is not there."""
+    folder = data_dir / _FOLDER
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def forget_unfinished(data_dir: Path) -> None:
+    """Remove what an earlier process of this pod left behind. Call it with the volume's lock held."""
+    for path in folder_of(data_dir).iterdir():
+        path.unlink()
 
 
 def name_when_complete(partial: Path, target: Path) -> None:

@@ -34,7 +34,7 @@ from modbot.shard import calls, guild_settings
 from modbot.shard.effects import Run
 from modbot.shard.feature import Feature
 from modbot.shard.marks import AUDIT_LOG
-from modbot.shard.transaction import Transaction, from_ms
+from modbot.shard.transaction import Transaction, from_ms, to_ms
 
 _SQL = statements.load("modbot.shard", "gaps.sql")
 feature = Feature("gaps")
@@ -70,8 +70,11 @@ class Summary:
 
 
 def lose_session(tx: Transaction, lost: SessionLost) -> None:
-    """Open a gap: Discord does not replay what came after the last position."""
-    gap_id = tx.value(_SQL["open_gap"], (lost.last.session_id, lost.last.seq, lost.reason, tx.now_ms))
+    """Open a gap: Discord does not replay what came after the last position, or it left out events before it."""
+    kind = GapKind.SESSION if lost.silent_since is None else GapKind.SILENCE
+    since = None if lost.silent_since is None else to_ms(lost.silent_since)
+    row = (kind, lost.last.session_id, lost.last.seq, lost.reason, tx.now_ms, since)
+    gap_id = tx.value(_SQL["open_gap"], row)
     tx.execute(_SQL["repair_every_guild"], (gap_id, "waiting"))
 
 
@@ -194,7 +197,7 @@ def _tell(tx: Transaction) -> None:
     kind, began_at, ended_at, messages, entries, bans, gap_id = row
     losses = dict(tx.all(_SQL["losses_told"], (tx.guild_id,)))
     told = Told(
-        kind=GapKind.SESSION if kind == GapKind.SESSION else GapKind.HOLE,
+        kind=GapKind(kind),
         began_at=began_at,
         ended_at=ended_at,
         messages=messages,

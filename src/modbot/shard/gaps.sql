@@ -1,7 +1,7 @@
 -- name: open_gap
--- Discord refused the session: what came after `last_seq` is not replayed. The stream was followed until the last commit.
+-- The session is gone: what came after `last_seq` is not replayed. The stream was followed until the last commit, or until it fell silent.
 INSERT INTO gaps (kind, session_id, last_seq, reason, began_at)
-SELECT 'session', ?1, ?2, ?3, coalesce(followed_at, ?4) FROM shard WHERE id = 1 RETURNING gap_id
+SELECT ?1, ?2, ?3, ?4, min(coalesce(followed_at, ?5), coalesce(?6, ?5)) FROM shard WHERE id = 1 RETURNING gap_id
 
 -- name: record_hole
 -- Numbers that never came within a session that went on.
@@ -26,7 +26,7 @@ INSERT INTO repair_sources (guild_id, kind, place_id, position, due_at)
 SELECT DISTINCT r.guild_id, ?1, 0, coalesce((SELECT m.last_id FROM marks AS m WHERE ?1 = 'entries' AND m.guild_id = r.guild_id AND m.place_id = 0), ?2), ?3
 FROM repairs AS r WHERE r.finished_at IS NULL
 ON CONFLICT (guild_id, kind, place_id) DO UPDATE SET
-    state = 'open', position = CASE kind WHEN 'bans' THEN 0 ELSE max(position, excluded.position) END, attempts = 0, due_at = ?3
+    state = 'open', position = CASE kind WHEN 'bans' THEN 0 ELSE position END, attempts = 0, planned = planned + 1, due_at = ?3
 
 -- name: leave_absent
 -- The bot is not in these guilds any more.
@@ -73,7 +73,7 @@ DELETE FROM marks WHERE guild_id = ?1 AND last_id < ?2 AND place_id NOT IN (SELE
 -- Something to read back; what was read before is read again from where it ended, the bans from their beginning.
 INSERT INTO repair_sources (guild_id, kind, place_id, position, due_at, parent_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
 ON CONFLICT (guild_id, kind, place_id) DO UPDATE SET
-    state = 'open', position = CASE kind WHEN 'bans' THEN 0 ELSE max(position, ?4) END, attempts = 0, due_at = ?5
+    state = 'open', position = CASE kind WHEN 'bans' THEN 0 ELSE position END, attempts = 0, planned = planned + 1, due_at = ?5
 
 -- name: unread_sources
 -- What a guild's repair still waits for.

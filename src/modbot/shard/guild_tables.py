@@ -17,6 +17,10 @@ from modbot.ops import statements
 
 _SQL = statements.load("modbot.shard", "archive.sql")
 GUILD_COLUMN = "guild_id"
+# They stay with the file: the whereabouts of a guild, and what concerns gaps in the file's own session.
+_STAYING = frozenset(
+    {"transfers", "recorded_events", "held_events", "repairs", "repair_sources", "noted", "gap_losses"}
+)
 Query = Callable[[str, tuple[Any, ...]], list[tuple[Any, ...]]]
 
 
@@ -52,7 +56,7 @@ def reader(connection: apsw.Connection) -> Query:
 def find(query: Query, schema: str = "main") -> list[GuildTable]:
     """Return the guild tables of an open file (or of one attached to it) by name."""
     found = (_read(query, schema, name, without_rowid=bool(wr)) for name, wr in tables(query, schema))
-    return [table for table in found if GUILD_COLUMN in table.columns]
+    return [table for table in found if GUILD_COLUMN in table.columns and table.name not in _STAYING]
 
 
 def others(query: Query) -> list[str]:

@@ -18,7 +18,7 @@ from modbot.domain.errors import InvalidInputError
 from modbot.domain.ids import GuildId, InteractionId
 from modbot.domain.permissions import Permission
 from modbot.ops import metrics, statements
-from modbot.shard import calls, dead_letters, guild_settings, responses
+from modbot.shard import calls, dead_letters, guild_settings, responses, transfers
 from modbot.shard.effects import Run, UserError
 from modbot.shard.feature import Access, Command, CommandKind, Component, Feature, custom_id_prefix
 from modbot.shard.registry import Registry
@@ -80,6 +80,7 @@ def apply(tx: Transaction, interaction: Interaction, registry: Registry, *, defe
     """
     tx.guild_id = interaction.guild_id or GuildId(0)
     tx.cause = f"interaction/{interaction.id}"
+    transfers.require_served(tx, tx.guild_id)
     stored: str | None = tx.value(_SQL["read_interaction"], (tx.guild_id, interaction.id))
     if stored is not None:
         if deferred:

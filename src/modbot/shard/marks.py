@@ -18,12 +18,14 @@ session exactly in between, the older one would be taken for applied.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from modbot.discord.frames import Dispatch
 from modbot.discord.objects import Message
 from modbot.domain.ids import ChannelId, GuildId
+from modbot.domain.permissions import Permission
 from modbot.ops import statements
+from modbot.shard import snapshot
 from modbot.shard.transaction import Transaction
 
 _SQL = statements.load("modbot.shard", "marks.sql")
@@ -34,6 +36,8 @@ TABLES = frozenset({"marks", "bans", "ban_lists"})
 _DELETIONS = frozenset({"MESSAGE_DELETE", "MESSAGE_DELETE_BULK"})
 _MOVE = _SQL["move_mark"]
 _BANS = {"GUILD_BAN_ADD": ("ban", "unban"), "GUILD_BAN_REMOVE": ("unban", "ban")}
+_READABLE = Permission.VIEW_CHANNEL | Permission.READ_MESSAGE_HISTORY
+_PLACES_LOOKED_AT, _PLACES_ASKED = 10, 3
 _OTHERS = frozenset({"GUILD_AUDIT_LOG_ENTRY_CREATE", "GUILD_DELETE", *_BANS})
 
 
@@ -131,6 +135,25 @@ class Tracker:
             is_open, has_notes = tx.one(_SQL["repair_state"], (guild_id,)) or (0, 0)
             state = self._states[guild_id] = (bool(is_open), bool(has_notes))
         return state
+
+
+class Place(NamedTuple):
+    """A channel or thread and its mark."""
+
+    guild_id: GuildId
+    place_id: int
+    last_id: int
+
+
+def newest_places(tx: Transaction) -> list[Place]:
+    """Return the places of the shard in which somebody spoke last and whose history we may read; none while a gap is repaired."""
+    found = []
+    for place in (Place(*row) for row in tx.all(_SQL["newest_places"], (_PLACES_LOOKED_AT,))):
+        tx.guild_id = place.guild_id
+        bits = snapshot.own_permissions(tx, ChannelId(place.place_id))
+        if bits is None or bits & _READABLE == _READABLE:
+            found.append(place)
+    return found[:_PLACES_ASKED]
 
 
 def note(tx: Transaction, kind: str, number: int, *, place_id: int = AUDIT_LOG, by: str) -> bool:

@@ -11,6 +11,11 @@ SELECT EXISTS (SELECT 1 FROM repairs WHERE guild_id = ?1 AND finished_at IS NULL
 INSERT INTO marks (guild_id, place_id, last_id) VALUES (?1, ?2, ?3)
 ON CONFLICT (guild_id, place_id) DO UPDATE SET last_id = ?3 WHERE last_id < ?3
 
+-- name: newest_places
+-- Where somebody spoke last, unless a repair is under way: then marks stand still.
+SELECT guild_id, place_id, last_id FROM marks
+WHERE place_id != 0 AND NOT EXISTS (SELECT 1 FROM repairs WHERE finished_at IS NULL) ORDER BY last_id DESC LIMIT ?
+
 -- name: noted_by
 -- Who applied something since the repair began.
 SELECT noted_by FROM noted WHERE guild_id = ? AND kind = ? AND id = ?

@@ -10,6 +10,10 @@ SELECT shard_id, epoch, session_id, resume_url, seq FROM shard WHERE id = 1
 -- First row of a new file.
 INSERT INTO shard (id, shard_id, epoch) VALUES (1, ?, ?)
 
+-- name: await_guild
+-- A new dedicated shard passes its guild's events over until a transfer brings it.
+INSERT INTO transfers (guild_id, state, transfer_id) VALUES (?, 'away', 0) ON CONFLICT DO NOTHING
+
 -- name: claim
 -- Stamp a newer grant; changes nothing when the file has seen a newer one already (I2).
 UPDATE shard SET epoch = ?1 WHERE id = 1 AND epoch <= ?1
@@ -41,12 +45,15 @@ ON CONFLICT (guild_id, key) DO NOTHING RETURNING effect_id
 
 -- name: pending_effects
 -- What a new owner finds to do, in order.
-SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects WHERE state = 'pending' ORDER BY effect_id
+SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects
+WHERE state = 'pending' AND guild_id NOT IN (SELECT guild_id FROM transfers WHERE state <> 'recording')
+ORDER BY effect_id
 
 -- name: pending_of_guild
 -- What there is to do for one guild, in order.
 SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects
-WHERE guild_id = ? AND state = 'pending' ORDER BY effect_id
+WHERE guild_id = ? AND state = 'pending' AND guild_id NOT IN (SELECT guild_id FROM transfers WHERE state <> 'recording')
+ORDER BY effect_id
 
 -- name: finish_effect
 -- Done or failed, once.
@@ -92,12 +99,14 @@ DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ?
 DELETE FROM timers WHERE guild_id = ? AND name = ? AND key = ? AND due_at = ?
 
 -- name: due_timers
--- The next timers to fire, the oldest first.
-SELECT guild_id, name, key, due_at, args FROM timers WHERE due_at <= ? ORDER BY due_at LIMIT 200
+-- The next timers to fire, the oldest first; those of a guild that is being transferred wait.
+SELECT guild_id, name, key, due_at, args FROM timers
+WHERE due_at <= ? AND guild_id NOT IN (SELECT guild_id FROM transfers WHERE state <> 'recording')
+ORDER BY due_at LIMIT 200
 
 -- name: next_timer
 -- When to look again.
-SELECT min(due_at) FROM timers
+SELECT min(due_at) FROM timers WHERE guild_id NOT IN (SELECT guild_id FROM transfers WHERE state <> 'recording')
 
 -- name: read_interaction
 -- The response that was given before, if this interaction was applied.

@@ -36,6 +36,7 @@ _WANTED = {
     gaps.BANS: ("GUILD_BAN_ADD", "GUILD_BAN_REMOVE"),
 }
 _LAST_USER = 2**63 - 1
+_MOST_SETTLED = 50  # in one piece of work: others wait for the writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Source:
     position: int
     attempts: int
     parent_id: int | None
+    planned: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ class Outcome:
 
 def next_step(tx: Transaction, registry: Registry) -> Step:
     """Return the next source that has to be read; those that need no request are settled on the way."""
-    while row := tx.one(_SQL["next_source"], (tx.now_ms,)):
+    for _ in range(_MOST_SETTLED):
+        row = tx.one(_SQL["next_source"], (tx.now_ms,))
+        if row is None:
+            break
         source = Source(*row)
         if any(event in registry.handlers for event in _WANTED[source.kind]):
             return Step(source)
@@ -211,7 +216,7 @@ def _edited_meanwhile(tx: Transaction, messages: list[Message]) -> bool:
 
 
 def _still(tx: Transaction, source: Source) -> bool:
-    key = (source.guild_id, source.kind, source.place_id, source.position)
+    key = (source.guild_id, source.kind, source.place_id, source.position, source.planned)
     return tx.value(_SQL["still"], key) is not None
 
 

@@ -1,6 +1,6 @@
 -- name: next_source
--- What to read next: one guild after the other.
-SELECT guild_id, kind, place_id, position, attempts, parent_id FROM repair_sources WHERE state = 'open' AND due_at <= ?
+-- What to read next: one guild after the other (the plus keeps SQLite from sorting all that is due).
+SELECT guild_id, kind, place_id, position, attempts, parent_id, planned FROM repair_sources WHERE state = 'open' AND +due_at <= ?
 ORDER BY guild_id, kind, place_id LIMIT 1
 
 -- name: next_due
@@ -13,7 +13,7 @@ SELECT count(DISTINCT guild_id) FROM repairs WHERE finished_at IS NULL
 
 -- name: still
 -- A source may have been planned anew or dropped while it was read.
-SELECT 1 FROM repair_sources WHERE guild_id = ? AND kind = ? AND place_id = ? AND position = ? AND state = 'open'
+SELECT 1 FROM repair_sources WHERE guild_id = ?1 AND kind = ?2 AND place_id = ?3 AND position = ?4 AND planned = ?5 AND state = 'open'
 
 -- name: advance
 -- What was read is applied; nothing is left to read when the state says so.

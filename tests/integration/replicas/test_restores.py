@@ -76,6 +76,7 @@ async def replicate(volume: Path, folder_store: ReplicaStore) -> Replicate:
         async with replicakit.sidecar(folder) as (control, _):
             file = File(folder / "a.sqlite3", epoch=stamped or epoch, shard_id=shard_id)
             file.connection.execute("UPDATE shard SET arrived_by = 30")
+            file.connection.execute("UPDATE shard SET arrived_by = 30")
             await control.register(file.path, folder_store.url_of(SHARD, Epoch(epoch)))
             for seq in range(1, last + 1):
                 file.write(seq)

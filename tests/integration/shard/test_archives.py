@@ -267,14 +267,12 @@ def test_a_newer_format_and_another_guild_are_told_apart_from_damage(source, cut
 
 
 @settings(max_examples=150, deadline=None)
-@given(data=st.data())
-def test_no_flipped_byte_changes_what_arrives(data, whole):
+@given(place=st.integers(0, 2**32), bit=st.integers(0, 7))
+def test_no_flipped_byte_changes_what_arrives(place, bit, whole):
     """Bytes that SQLite does not use may change; whatever is accepted must bring the same rows."""
     content, expected = whole
-    place = data.draw(st.integers(0, len(content) - 1))
-    bit = data.draw(st.integers(0, 7))
     damaged = bytearray(content)
-    damaged[place] ^= 1 << bit
+    damaged[place % len(content)] ^= 1 << bit
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "cut"
         path.write_bytes(damaged)

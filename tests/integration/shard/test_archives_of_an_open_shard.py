@@ -56,12 +56,16 @@ class Gate:
         return await self._send(route, json=json, **more)
 
 
-async def ask(world, text, guild_id=GUILD_ID):
+def asked(text, guild_id=GUILD_ID):
     def work(tx):
         tx.guild_id, tx.cause = guild_id, f"test/{text}"
-        tx.effect(post, Text(text))
+        return tx.effect(post, Text(text))
 
-    await world.engine.commit(work)
+    return work
+
+
+async def ask(world, text, guild_id=GUILD_ID):
+    await world.engine.commit(asked(text, guild_id))
 
 
 async def cut(world, path):
@@ -141,16 +145,18 @@ async def test_what_is_asked_for_while_effects_are_held_is_done_once(target):
     assert sorted(target.discord.contents(CHANNEL)[2:]) == ["after 1", "after 2", "before 1", "before 2"]
 
 
-async def test_an_effect_that_comes_while_the_rows_are_read_is_not_forgotten(target, monkeypatch):
-    """Between the reading of the rows and the end of the hold another commit asks for an effect."""
+@pytest.mark.parametrize("before", [True, False])
+async def test_an_effect_that_comes_while_the_rows_are_read_is_done_once(target, monkeypatch, before):
+    """Just before or after the reading of the rows another commit asks for an effect."""
     engine, committed = target.engine, []
     commit = engine.commit
 
     async def slow(work, **options):
+        if before and work.__name__ == "pending":
+            committed.append(await commit(asked("between")))
         result = await commit(work, **options)
-        if isinstance(result, list) and not committed:
-            committed.append(True)
-            await ask(target, "between")
+        if not before and work.__name__ == "pending":
+            committed.append(await commit(asked("between")))
         return result
 
     monkeypatch.setattr(engine, "commit", slow)

@@ -7,7 +7,7 @@ import shardkit
 from repairkit import AUDIT, HISTORY, VIEW, ids, witness
 from shardkit import BOT_ROLE, CHANNEL, GUILD, MOD_LOG
 
-from modbot.discord.intake import Batch, Hole
+from modbot.discord.intake import Batch, Hole, SessionLost
 from modbot.discord.rest_errors import FencedError, ForbiddenError, ServerError
 from modbot.ops import metrics
 from modbot.shard import gaps, marks, snapshot
@@ -300,6 +300,21 @@ async def test_a_handler_that_fails_on_a_recovered_message_leaves_a_dead_letter(
     assert rows == [(f"recovered/message/{poison['id']}", "witness.created")]
 
 
+async def test_a_silent_session_is_repaired_from_when_it_fell_silent(scene):
+    """Other events went on, so the stream was followed in a way; a channel that nobody knew is read from the silence on."""
+    await scene.live(scene.write())
+    since = scene.world.clock.now()
+    missed, elsewhere = scene.write(), scene.write(channel=700)
+    scene.world.clock.advance(60)
+    await scene.world.dispatch("GUILD_UPDATE", scene.guild())
+    await scene.world.engine.apply(Batch((SessionLost("quiet", scene.world.offset(), since),), None))
+    await scene.begin("s2", threads=[{"id": "700", "type": 11, "parent_id": str(CHANNEL), "guild_id": str(GUILD)}])
+    await scene.repaired()
+    assert (await scene.seen())[1:] == ids(missed)
+    assert await scene.seen(700) == ids(elsewhere)
+    assert (await scene.summary()).kind == "silence"
+
+
 async def hole(scene, missing):
     world = scene.world
     after = world.seq
@@ -323,6 +338,40 @@ async def test_a_hole_in_a_session_is_filled_as_far_as_discord_remembers(scene):
     assert (found.kind, found.missing, found.messages, found.entries) == ("hole", 5, 2, 1)
     assert (found.last_seq, found.next_seq) == (3, 9)
     assert found.reason == "dispatches 4 to 8 never came"
+
+
+@pytest.mark.parametrize("part", ["/channels", "threads/active", "audit-logs"])
+async def test_an_answer_that_was_under_way_when_the_next_hole_opened_is_too_old(scene, part):
+    await scene.live(scene.write())
+    scene.world.discord.channels = scene.guild()["channels"]
+    later = []
+
+    async def skip_more():
+        later.extend([scene.write(), scene.act()])
+        scene.world.discord.channels = scene.guild()["channels"]
+        await hole(scene, 2)
+
+    scene.meanwhile(part, skip_more)
+    await hole(scene, 1)
+    await scene.repaired()
+    assert int(later[0]["id"]) in await scene.seen()
+    assert int(later[1]["id"]) in await scene.seen(0)
+
+
+async def test_a_page_that_was_under_way_when_the_session_was_lost_again_is_too_old(scene):
+    await scene.live(scene.write())
+    missed = [scene.write()]
+    await scene.lose()
+
+    async def lose_again():
+        await scene.lose()
+        missed.append(scene.write())
+        await scene.begin("s3")
+
+    scene.meanwhile("messages", lose_again)
+    await scene.begin("s2")
+    await scene.repaired()
+    assert (await scene.seen())[1:] == ids(*missed)
 
 
 async def test_a_hole_before_the_guild_is_created_opens_its_repair_all_the_same(scene):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
@@ -511,6 +512,28 @@ async def test_stop_hands_over_everything_received_before_it_returns():
         owner.drain()
         assert seqs(owner) == list(range(2, 50))
         assert subject.task.result().seq == owner.offset.seq == 49
+
+
+async def test_a_session_that_is_given_up_is_lost_and_a_new_one_begins_with_a_permit():
+    async def first(peer):
+        await fresh(peer, session_id="first")
+        await peer.event(2)
+        await peer.until_closed()
+
+    async def second(peer):
+        await fresh(peer, session_id="second")
+        await peer.until_closed()
+
+    owner = Owner()
+    since = datetime(2026, 3, 1, tzinfo=UTC)
+    async with serve(first, second) as gateway, running(gateway, owner) as subject:
+        await owner.until(Dispatch)
+        subject.renew("too quiet", silent_since=since)
+        await owner.until(SessionStarted, 2)
+        (lost,) = [each for each in owner.items if isinstance(each, SessionLost)]
+        assert (lost.reason, lost.last.session_id, lost.last.seq, lost.silent_since) == ("too quiet", "first", 2, since)
+        assert gateway.peers[0].close_code == 4000
+    assert owner.permits == 2
 
 
 async def test_error_of_the_owner_ends_the_session_and_is_raised():

@@ -41,7 +41,15 @@ class World:
         self.client = Client()
         self.time = 0.0
         self.metrics = Metrics()
-        self.journal = Journal(self.client, lambda _guild: SHARD, self.metrics, now=lambda: self.time)
+        self.owner_takes = False
+        self.offered = asyncio.Event()
+        self.journal = Journal(
+            self.client, lambda _guild: SHARD, self.metrics, deliver=self.deliver, now=lambda: self.time
+        )
+
+    async def deliver(self, _guild_id: GuildId, _body: bytes) -> bool:
+        self.offered.set()
+        return self.owner_takes
 
     def note(self, number: int, payload: str = "{}") -> Note:
         return Note(InteractionId(number), GuildId(1), payload, self.time)
@@ -108,3 +116,25 @@ async def test_after_a_failure_the_service_counts_as_down_for_a_while() -> None:
         assert await world.journal.append(world.note(3))
     assert world.client.batches == [[3]]
     assert world.sample("modbot_http_unjournaled_total") == 2
+
+
+async def test_while_the_inbox_is_away_the_owner_gets_deferrals_directly() -> None:
+    world = World()
+    world.client.down = world.owner_takes = True
+    async with world.journal.running(farewell=5):
+        world.journal.defer(world.note(1))
+    assert world.client.batches == []
+    assert world.sample("modbot_http_deferrals_delivered_total") == 1
+    assert world.sample("modbot_http_deferrals_pending") == 0
+    assert world.sample("modbot_http_deferrals_lost_total") == 0
+
+
+async def test_what_the_owner_does_not_take_either_is_kept_for_the_inbox() -> None:
+    world = World()
+    world.client.down = True
+    async with world.journal.running(farewell=5):
+        world.journal.defer(world.note(1))
+        await world.offered.wait()
+        world.client.down = False
+    assert world.client.batches == [[1]]
+    assert world.sample("modbot_http_deferrals_lost_total") == 0

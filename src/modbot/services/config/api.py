@@ -105,6 +105,37 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(StaleEpochError,),
     ),
     Operation("GET", "/moves", operations.list_moves, gives=protocol.MoveList),
+    Operation(
+        "POST",
+        "/reassign-guild",
+        operations.reassign_guild,
+        takes=protocol.ReassignRequest,
+        gives=protocol.Transfer,
+        errors=(MoveRefusedError,),
+    ),
+    Operation(
+        "DELETE",
+        "/reassign-guild/{guild_id}",
+        operations.return_guild,
+        gives=protocol.Transfer,
+        errors=(NotFoundError, MoveRefusedError),
+    ),
+    Operation("GET", "/transfers", operations.list_transfers, gives=protocol.TransferList),
+    Operation(
+        "GET",
+        "/transfers/{transfer_id}",
+        operations.read_transfer,
+        gives=protocol.Transfer,
+        errors=(NotFoundError,),
+    ),
+    Operation(
+        "POST",
+        "/transfers/{transfer_id}/step",
+        operations.advance_transfer,
+        takes=protocol.TransferStep,
+        gives=protocol.Transfer,
+        errors=(NotFoundError, StaleEpochError),
+    ),
     Operation("POST", "/inbox", operations.append_inbox, takes=protocol.AppendRequest, errors=(NotFoundError,)),
     Operation(
         "POST", "/inbox/deferred", operations.defer_inbox, takes=protocol.DeferredRequest, errors=(NotFoundError,)

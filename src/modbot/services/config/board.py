@@ -4,7 +4,8 @@ PostgreSQL notifies at every commit that matters; the board waits `COALESCE` sec
 (it is small) in one snapshot and wakes the watchers. A watcher keeps the last table it sent and sends the difference, so a slow
 reader gets fewer and larger lines, never an unbounded queue. The board also reads every `RECHECK` seconds without a notification:
 that finds a dead listening connection, and nothing is lost by a lost notification. While it cannot read, it serves what it has for
-`STALE` seconds; then its streams end, so that members look for a replica that knows more. It never writes.
+`STALE` seconds; then its streams end, so that members look for a replica that knows more. Who asks it meanwhile is given what was known
+last, marked as stale, and nothing more: a member that has just started can route by it. It never writes.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+import msgspec
 import structlog
 
 from modbot.cluster import protocol
 from modbot.domain.errors import UnavailableError
-from modbot.domain.ids import Incarnation, PodId, ShardId
+from modbot.domain.ids import ShardId
 from modbot.ops.settings import Secret
-from modbot.services.config import database, leases
+from modbot.services.config import database, dedicating, leases
 from modbot.services.config.database import Connection
 
 CHANNEL = "modbot_config"
@@ -57,7 +59,7 @@ class Board:
 
     def table(self) -> protocol.Table:
         """Return the table; `UnavailableError` when it could not be read for `STALE` seconds."""
-        if time.monotonic() - self._read_at > STALE:
+        if self._stale():
             raise UnavailableError("PostgreSQL does not answer, so the assignments are not known to be current.")
         return self._table
 
@@ -87,15 +89,22 @@ class Board:
 
     async def watch(self) -> AsyncIterator[protocol.WatchLine]:
         """Yield the table, then every difference, notice and tick, until the board closes or goes stale."""
-        watcher = Watcher(self.table())
+        if self._stale():
+            yield msgspec.structs.replace(self._table, stale=True)
+            await asyncio.sleep(RECHECK)  # who follows comes again at once; this is how often
+            return
+        watcher = Watcher(self._table)
         self._watchers.add(watcher)
         try:
             yield watcher.sent
-            while not self._closed and time.monotonic() - self._read_at <= STALE:
+            while not self._closed and not self._stale():
                 for line in await self._next(watcher):
                     yield line
         finally:
             self._watchers.discard(watcher)
+
+    def _stale(self) -> bool:
+        return time.monotonic() - self._read_at > STALE
 
     async def _next(self, watcher: Watcher) -> list[protocol.WatchLine]:
         try:
@@ -143,8 +152,10 @@ class Board:
             connection = Connection(raw, self._queries)
             table = protocol.Table(
                 shard_count=self._table.shard_count,
-                pods=[_pod(row) for row in await connection.all("all_pods")],
+                pods=[leases.pod(row) for row in await connection.all("all_pods")],
                 shards=[leases.shard(row) for row in await connection.all("all_shards")],
+                dedicated=[dedicating.home(row) for row in await connection.all("dedicated")],
+                transfers=[dedicating.transfer(row) for row in await connection.all("transfers_under_way")],
             )
         self._read_at = asked_at
         self.first_read.set()
@@ -169,17 +180,12 @@ def difference(old: protocol.Table, new: protocol.Table) -> protocol.Change:
     """Return the pods and shards that are different in the new table."""
     pods = {pod.pod_id: pod for pod in old.pods}
     shards = {shard.shard_id: shard for shard in old.shards}
+    homes = {each.guild_id: each for each in old.dedicated}
+    returned = homes.keys() - {each.guild_id for each in new.dedicated}
     return protocol.Change(
         pods=[pod for pod in new.pods if pods.get(pod.pod_id) != pod],
         shards=[shard for shard in new.shards if shards.get(shard.shard_id) != shard],
-    )
-
-
-def _pod(row: Any) -> protocol.Pod:
-    return protocol.Pod(
-        pod_id=PodId(row["pod_id"]),
-        incarnation=Incarnation(str(row["incarnation"])),
-        address=row["address"],
-        state=protocol.PodState(row["state"]),
-        draining=row["draining"],
+        dedicated=[each for each in new.dedicated if homes.get(each.guild_id) != each]
+        + [protocol.Dedicated(guild_id=guild_id, shard_id=None) for guild_id in sorted(returned)],
+        transfers=None if new.transfers == old.transfers else new.transfers,
     )

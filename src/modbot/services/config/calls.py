@@ -111,8 +111,7 @@ def pod_id(text: str) -> PodId:
 
 def shard_id(text: str) -> ShardId:
     """Read a shard's name."""
-    ids.parse_formula_shard(ShardId(text))
-    return ShardId(text)
+    return ids.parse_shard_id(text)
 
 
 def incarnation(text: str) -> Incarnation:

@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from modbot.cluster import protocol
 from modbot.domain.errors import NotFoundError, StaleEpochError
 from modbot.domain.ids import Epoch, Incarnation, InteractionId, PodId, ShardId
 from modbot.services.config.database import Connection, Database
 
 PAGE = 500
+
+
+class _OfGuild(msgspec.Struct):
+    """As much of an interaction as decides where it goes."""
+
+    guild_id: int | None = None
 
 
 async def append(database: Database, entries: Sequence[protocol.InboxEntry]) -> None:
@@ -60,12 +68,21 @@ async def acknowledge(database: Database, shard_id: ShardId, request: protocol.A
         await connection.one("acknowledge_inbox", shard_id, request.interaction_ids, request.completed)
 
 
-def _columns(entries: Sequence[protocol.InboxEntry]) -> tuple[list[str], list[int], list[str]]:
+def _columns(entries: Sequence[protocol.InboxEntry]) -> tuple[list[str], list[int], list[str], list[int | None]]:
     return (
         [entry.shard_id for entry in entries],
         [entry.interaction_id for entry in entries],
         [entry.payload for entry in entries],
+        [_guild_of(entry) for entry in entries],
     )
+
+
+def _guild_of(entry: protocol.InboxEntry) -> int | None:
+    """Return the guild of an entry, by which it is found again when the guild goes to another shard."""
+    try:
+        return msgspec.json.decode(entry.payload, type=_OfGuild, strict=False).guild_id
+    except msgspec.DecodeError:
+        return None  # its owner refuses it and says so
 
 
 async def _require_shards(connection: Connection, entries: Sequence[protocol.InboxEntry]) -> None:

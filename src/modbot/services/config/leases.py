@@ -10,6 +10,9 @@ the old owner in the same transaction that opens it for a new one:
   lease ran out. The old incarnation is ended for ever in `incarnations`;
 - the pod leaves.
 
+A pod that may go on in failsafe mode (`cluster/failsafe.py`) can act for longer than its lease; who may be given its shards meanwhile is
+decided in `outages.py`. For that every answer has a number and names the members, and a renewal says which answer the pod has received.
+
 An ended incarnation can never register or renew again: a process that was paused through its own end learns it from a 409.
 REST shares are handed out under one advisory lock, and what a pod may still be using (its old share, should our answer get lost)
 stays reserved until it says what it holds.
@@ -26,6 +29,7 @@ from modbot.cluster import protocol
 from modbot.domain import placement
 from modbot.domain.errors import PodBusyError, StaleEpochError
 from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
+from modbot.services.config import outages
 from modbot.services.config.database import Connection, Database
 
 INVALID_LIMIT = 5_000
@@ -40,6 +44,15 @@ class Terms:
     lease_ttl: float
     rest_per_second: float
     shard_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an answer says besides the shards."""
+
+    number: int
+    share: float
+    egress: str
 
 
 async def register(
@@ -63,6 +76,7 @@ async def register(
             0.0 if row is None else row["rest_demand"]
         )  # a restarted pod has the work of its former self to catch up with
         share = await _share(connection, terms, pod_id, demand=demand)
+        number = await connection.value("next_answer")
         await connection.one(
             "put_pod",
             pod_id,
@@ -74,11 +88,14 @@ async def register(
             terms.lease_ttl,
             max(held, share),
             msgspec.json.encode(request.labels).decode(),
+            number,
+            request.failsafe,
         )
         if known is None:
             await connection.all("reclaim", pod_id, request.incarnation, request.capacity, request.replica_store)
             await connection.one("release_others", pod_id, request.incarnation)
-        return await _grant(connection, terms, pod_id, request.incarnation, share=share, egress=request.egress)
+        answer = _Answer(number=number, share=share, egress=request.egress)
+        return await _grant(connection, terms, pod_id, request.incarnation, answer)
 
 
 async def renew(database: Database, terms: Terms, pod_id: PodId, request: protocol.RenewRequest) -> protocol.Grant:
@@ -98,9 +115,12 @@ async def renew(database: Database, terms: Terms, pod_id: PodId, request: protoc
             request.rest_demand,
             max(held, share),
             request.draining,
+            request.answer,
         )
         await _measurements(connection, pod_id, request, egress)
-        return await _grant(connection, terms, pod_id, request.incarnation, share=share, egress=egress)
+        number = await connection.value("next_answer")
+        answer = _Answer(number=number, share=share, egress=egress)
+        return await _grant(connection, terms, pod_id, request.incarnation, answer)
 
 
 async def leave(database: Database, terms: Terms, pod_id: PodId, request: protocol.LeaveRequest) -> None:
@@ -118,6 +138,8 @@ async def _succeed(connection: Connection, pod_id: PodId, row: Any, request: pro
         running = row["state"] == protocol.PodState.LIVE and row["leased"]
         if running and not request.owns_volume:
             raise PodBusyError(f"Another process of {pod_id} has a valid lease.")
+        if outages.may_act(row) and not request.owns_volume:
+            raise PodBusyError(f"Another process of {pod_id} may be acting in failsafe mode.")
         await connection.one("end_incarnations", [row["incarnation"]])
     await connection.one("begin_incarnation", request.incarnation, pod_id)
 
@@ -155,16 +177,29 @@ async def _measurements(connection: Connection, pod_id: PodId, request: protocol
 
 
 async def _grant(
-    connection: Connection, terms: Terms, pod_id: PodId, incarnation: Incarnation, *, share: float, egress: str
+    connection: Connection, terms: Terms, pod_id: PodId, incarnation: Incarnation, answer: _Answer
 ) -> protocol.Grant:
-    invalid = await connection.value("invalid_recently", egress)
+    invalid = await connection.value("invalid_recently", answer.egress)
     return protocol.Grant(
         lease_seconds=terms.lease_ttl,
         shards=[shard(row) for row in await connection.all("owned", pod_id, incarnation)],
         incoming=[shard(row) for row in await connection.all("incoming", pod_id, incarnation)],
         shard_count=terms.shard_count,
-        rest_per_second=share,
+        rest_per_second=answer.share,
         rest_open=invalid <= INVALID_LIMIT,
+        number=answer.number,
+        members=[pod(row) for row in await connection.all("members")],
+    )
+
+
+def pod(row: Any) -> protocol.Pod:
+    """Read a pod row as members see it."""
+    return protocol.Pod(
+        pod_id=PodId(row["pod_id"]),
+        incarnation=Incarnation(str(row["incarnation"])),
+        address=row["address"],
+        state=protocol.PodState(row["state"]),
+        draining=row["draining"],
     )
 
 
@@ -182,6 +217,7 @@ def shard(row: Any) -> protocol.Shard:
         target=None if row["target"] is None else PodId(row["target"]),
         target_incarnation=_incarnation(row["target_incarnation"]),
         move_id=MoveId(row["move_id"] or 0),
+        contested=row.get("contested", False),
     )
 
 

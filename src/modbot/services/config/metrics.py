@@ -33,6 +33,10 @@ class Metrics:
         self.pool = self._gauge("modbot_config_pool_connections", "Connections to PostgreSQL by use.", ["use"])
         self.pods = self._gauge("modbot_config_pods", "Pods by state.", ["state"])
         self.unowned = self._gauge("modbot_config_unowned_shards", "Shards that nobody serves.")
+        self.resting = self._gauge(
+            "modbot_config_sweeps_resting",
+            "1 while pods are not marked lost, because silence may be the service's own.",
+        )
         self.watchers = self._gauge("modbot_config_watchers", "Open watch streams.")
         self.grants = self._counter("modbot_config_grants", "Shards that this replica granted by placement.")
         self.takeovers = self._counter(

@@ -11,7 +11,8 @@ from starlette.responses import Response, StreamingResponse
 
 from modbot.cluster import protocol
 from modbot.domain.errors import InvalidInputError, UnavailableError
-from modbot.services.config import anonymity, board, calls, inbox, leases, moves, permits, views
+from modbot.domain.ids import TransferId
+from modbot.services.config import anonymity, board, calls, dedicating, inbox, leases, moves, permits, views
 from modbot.services.config.calls import Query
 from modbot.services.config.service import Service
 
@@ -83,6 +84,48 @@ async def list_moves(service: Service, _call: Call) -> protocol.MoveList:
     return await moves.latest(service.database)
 
 
+async def reassign_guild(service: Service, call: Call) -> protocol.Transfer:
+    """Give a guild a shard of its own, on a named pod or on one with a label."""
+    body: protocol.ReassignRequest = call.body
+    if (body.pod is None) == (body.label is None):
+        raise InvalidInputError("Either a pod or a label is needed.")
+    made = await dedicating.dedicate(
+        service.database,
+        calls.guild_id(body.guild_id),
+        pod=None if body.pod is None else calls.pod_id(body.pod),
+        label=body.label,
+        shard_count=service.terms.shard_count,
+    )
+    service.sweeper.soon()
+    return made
+
+
+async def return_guild(service: Service, call: Call) -> protocol.Transfer:
+    """Bring a guild back to the shard of the formula."""
+    guild_id = calls.guild_id(call.path["guild_id"])
+    return await dedicating.give_back(service.database, guild_id, shard_count=service.terms.shard_count)
+
+
+async def list_transfers(service: Service, _call: Call) -> protocol.TransferList:
+    """List the latest transfers of guilds between shards."""
+    return await dedicating.latest(service.database)
+
+
+async def read_transfer(service: Service, call: Call) -> protocol.Transfer:
+    """Say how far a transfer is."""
+    return await dedicating.read(service.database, _transfer_id(call))
+
+
+async def advance_transfer(service: Service, call: Call) -> protocol.Transfer:
+    """Make one step of a transfer; only the owner of the side whose step it is may."""
+    calls.incarnation(call.body.incarnation)
+    return await dedicating.advance(service.database, _transfer_id(call), call.body)
+
+
+def _transfer_id(call: Call) -> TransferId:
+    return TransferId(calls.number(call.path["transfer_id"], "The transfer"))
+
+
 async def append_inbox(service: Service, call: Call) -> None:
     """Journal interactions before they are forwarded to their owner."""
     _check_entries(call.body.entries)
@@ -120,7 +163,6 @@ async def anonymity_key(service: Service, _call: Call) -> protocol.AnonymityKey:
 
 async def watch(service: Service, _call: Call) -> Response:
     """Follow the table of pods and shards as a stream of JSON lines."""
-    service.board.table()
     return StreamingResponse(_lines(service.board), media_type="application/x-ndjson")
 
 

@@ -21,7 +21,8 @@ SELECT pg_advisory_xact_lock(7214001)
 
 -- name: lock_pod
 -- Lock a pod's row and read what decides about its incarnation.
-SELECT incarnation, state, lease_until > clock_timestamp() AS leased, egress, rest_demand, rest_reserved
+SELECT incarnation, state, lease_until > clock_timestamp() AS leased, egress, rest_demand, rest_reserved, failsafe, acked_no, joined_no,
+       extract(epoch FROM clock_timestamp() - lease_until)::float8 AS expired_for
 FROM pods WHERE pod_id = $1 FOR NO KEY UPDATE
 
 -- name: find_incarnation
@@ -37,17 +38,22 @@ INSERT INTO incarnations (incarnation, pod_id) VALUES ($1, $2)
 UPDATE incarnations SET ended_at = clock_timestamp() WHERE incarnation = ANY($1::uuid[]) AND ended_at IS NULL
 
 -- name: put_pod
--- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation, `$9` labels. `joined_at` and `draining`
--- stay for the same incarnation.
+-- The pod row of a (new or repeated) registration; `$7` lease seconds, `$8` REST reservation, `$9` labels, `$10` number of the answer,
+-- `$11` failsafe. What says when it joined, `draining` and what it has acknowledged stay for the same incarnation.
 INSERT INTO pods AS p
-    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved, labels)
-VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8, $9::jsonb)
+    (pod_id, incarnation, address, capacity, egress, replica_store, state, joined_at, lease_until, rest_reserved, labels,
+     lease_seconds, heard_at, joined_no, acked_no, failsafe)
+VALUES ($1, $2, $3, $4, $5, $6, 'live', clock_timestamp(), clock_timestamp() + make_interval(secs => $7), $8, $9::jsonb,
+        $7, clock_timestamp(), $10, $10, $11)
 ON CONFLICT (pod_id) DO UPDATE SET
     incarnation = excluded.incarnation, address = excluded.address, capacity = excluded.capacity,
     egress = excluded.egress, replica_store = excluded.replica_store, state = 'live', labels = excluded.labels,
     draining = p.draining AND p.incarnation = excluded.incarnation,
     joined_at = CASE WHEN p.incarnation = excluded.incarnation THEN p.joined_at ELSE excluded.joined_at END,
     lease_until = excluded.lease_until, rest_reserved = excluded.rest_reserved,
+    lease_seconds = excluded.lease_seconds, heard_at = excluded.heard_at, failsafe = excluded.failsafe,
+    joined_no = CASE WHEN p.incarnation = excluded.incarnation THEN p.joined_no ELSE excluded.joined_no END,
+    acked_no = CASE WHEN p.incarnation = excluded.incarnation THEN p.acked_no ELSE excluded.acked_no END,
     rest_demand = CASE WHEN p.incarnation = excluded.incarnation THEN p.rest_demand ELSE 0 END
 
 -- name: reclaim
@@ -75,12 +81,21 @@ WHERE owner = $1 AND incarnation <> $2
 SELECT pod_id, rest_demand, rest_reserved FROM pods WHERE state = 'live' AND lease_until > clock_timestamp()
 
 -- name: renew
--- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation, `$6` it drains.
+-- Extend the lease of the current, living incarnation; no row means that it has ended (I1). `$3` seconds, `$4` demand, `$5` reservation, `$6` it
+-- drains, `$7` the last answer that it has received.
 UPDATE pods SET
     lease_until = clock_timestamp() + make_interval(secs => $3), rest_demand = $4, rest_reserved = $5,
-    draining = draining OR $6
+    draining = draining OR $6, lease_seconds = $3, heard_at = clock_timestamp(), acked_no = greatest(acked_no, $7)
 WHERE pod_id = $1 AND incarnation = $2 AND state = 'live'
 RETURNING egress
+
+-- name: next_answer
+-- The number of an answer. Registrations and renewals take it under the lock of the budget, so numbers have the order of what they saw.
+SELECT nextval('answers')
+
+-- name: members
+-- The pods that may be acting: every one that has joined and has not ended, whatever its lease.
+SELECT pod_id, incarnation, address, state, draining FROM pods WHERE state = 'live' ORDER BY pod_id
 
 -- name: report_load
 -- Store the measurements of shards that the reporter ($1, $2) owns in that epoch; others are ignored.
@@ -109,9 +124,11 @@ SELECT coalesce(sum(count), 0)::bigint FROM invalid_requests
 WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 
 -- name: owned
--- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8).
+-- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8); `contested`
+-- while another that lost it may still be acting.
 SELECT s.shard_id, s.epoch, s.owner, s.incarnation, s.since_epoch, s.since_move, s.target, s.target_incarnation, s.move_id,
-       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq
+       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq,
+       EXISTS (SELECT FROM open_losses AS o WHERE o.shard_id = s.shard_id AND o.pod_id IS DISTINCT FROM s.owner) AS contested
 FROM shards s LEFT JOIN shard_load l USING (shard_id) WHERE s.owner = $1 AND s.incarnation = $2 ORDER BY s.number
 
 -- name: incoming
@@ -137,6 +154,63 @@ WHERE owner = $1 AND incarnation = $2
 -- At most one replica sweeps at a time; the others have nothing to add.
 SELECT pg_try_advisory_xact_lock(7214002)
 
+-- name: look_around
+-- What a sweep must know before it concludes anything from silence: seconds since the last one, whether it ran on this server, the longest
+-- lease, seconds since any living pod was heard (null: none lives), seconds since the last outage ended.
+SELECT extract(epoch FROM clock_timestamp() - s.last_at)::float8 AS since_last, s.server = pg_postmaster_start_time() AS same_server,
+       extract(epoch FROM clock_timestamp() - s.resumed_at)::float8 AS resumed_for, l.ttl, l.silent_for
+FROM (SELECT coalesce(max(lease_seconds), 0)::float8 AS ttl,
+             extract(epoch FROM clock_timestamp() - max(heard_at))::float8 AS silent_for
+      FROM pods WHERE state = 'live') AS l LEFT JOIN sweeps s ON true
+
+-- name: note_sweep
+-- This sweep may conclude from silence; $1: an outage ends with it.
+INSERT INTO sweeps AS s (last_at, server, resumed_at)
+VALUES (clock_timestamp(), pg_postmaster_start_time(), CASE WHEN $1 THEN clock_timestamp() END)
+ON CONFLICT (only_row) DO UPDATE SET
+    last_at = excluded.last_at, server = excluded.server, resumed_at = coalesce(excluded.resumed_at, s.resumed_at)
+
+-- name: forgive
+-- After an outage every living pod has one whole lease and $1 seconds, by the clock of this server.
+UPDATE pods SET
+    lease_until = clock_timestamp() + make_interval(secs => lease_seconds + $1), heard_at = least(heard_at, clock_timestamp())
+WHERE state = 'live'
+
+-- name: restart_losses
+-- After an outage what is waited for begins anew, because the clock may be another one.
+UPDATE losses SET lease_until = greatest(lease_until, clock_timestamp()), witnessed_at = NULL
+
+-- name: note_losses
+-- These shards ($1) were taken from these lost incarnations ($2): remember what those that may go on in failsafe mode know. What an
+-- earlier one knew counts too, while nobody has opened the shard since.
+INSERT INTO losses AS l (shard_id, epoch, pod_id, lease_until, lease_seconds, number, knew)
+SELECT s.shard_id, s.epoch, CASE WHEN o.shard_id IS NULL OR o.pod_id = p.pod_id THEN p.pod_id END,
+       greatest(p.lease_until, o.lease_until), greatest(p.lease_seconds, o.lease_seconds), nextval('answers'),
+       least(p.acked_no, o.knew)
+FROM shards s JOIN pods p ON p.pod_id = s.last_owner LEFT JOIN open_losses o ON o.shard_id = s.shard_id
+WHERE s.shard_id = ANY($1::text[]) AND p.incarnation = ANY($2::uuid[]) AND p.failsafe
+ON CONFLICT (shard_id) DO UPDATE SET
+    epoch = excluded.epoch, pod_id = excluded.pod_id, lease_until = excluded.lease_until,
+    lease_seconds = excluded.lease_seconds, number = excluded.number, knew = excluded.knew, witnessed_at = NULL
+
+-- name: witness_losses
+-- A pod that the lost one must ask has received an answer from after the loss: from now on it refuses.
+UPDATE losses AS l SET witnessed_at = clock_timestamp()
+WHERE witnessed_at IS NULL AND EXISTS (SELECT FROM pods p WHERE p.joined_no < l.knew AND p.acked_no > l.number)
+
+-- name: forget_losses
+-- Who lost these has surely stopped ($1: seconds that failsafe mode can last, $2 slack), so nobody is barred from them any more.
+DELETE FROM losses
+WHERE lease_until + make_interval(secs => $1) <= clock_timestamp()
+   OR witnessed_at + make_interval(secs => lease_seconds + $2) <= clock_timestamp()
+
+-- name: barred
+-- Which pods must not be given which free shards: those that the lost owner, who may be acting, does not know.
+SELECT s.shard_id, p.pod_id
+FROM open_losses l
+JOIN shards s ON s.shard_id = l.shard_id AND s.owner IS NULL
+JOIN pods p ON p.state = 'live' AND p.joined_no >= l.knew AND p.pod_id IS DISTINCT FROM l.pod_id
+
 -- name: lock_expired
 -- Lock the pods whose lease ran out. One that is being renewed right now is skipped: that renewal wins fully (I1).
 SELECT pod_id, incarnation FROM pods
@@ -161,7 +235,7 @@ SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store,
        coalesce(l.events_per_second, 0) AS events_per_second,
        extract(epoch FROM clock_timestamp() - s.freed_at)::float8 AS free_for
 FROM shards s LEFT JOIN shard_load l USING (shard_id)
-WHERE s.owner IS NULL AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
+WHERE s.owner IS NULL AND NOT s.retired AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
 ORDER BY s.number
 
 -- name: lock_free_shards
@@ -170,7 +244,7 @@ SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store,
        coalesce(l.events_per_second, 0) AS events_per_second,
        extract(epoch FROM clock_timestamp() - s.freed_at)::float8 AS free_for
 FROM shards s LEFT JOIN shard_load l USING (shard_id)
-WHERE s.owner IS NULL AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
+WHERE s.owner IS NULL AND NOT s.retired AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
 ORDER BY s.number FOR NO KEY UPDATE OF s SKIP LOCKED
 
 -- name: candidates
@@ -261,16 +335,17 @@ UPDATE identify_budget SET remaining = remaining - 1
 
 -- name: append_inbox
 -- Append interactions; one that is there already is left as it is.
-INSERT INTO inbox (shard_id, interaction_id, payload, deferred)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::boolean[]) AS e (shard_id, interaction_id, payload, deferred)
+INSERT INTO inbox (shard_id, interaction_id, payload, guild_id, deferred)
+SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::boolean[])
+    AS e (shard_id, interaction_id, payload, guild_id, deferred)
 ORDER BY interaction_id
 ON CONFLICT (interaction_id) DO NOTHING
 
 -- name: defer_inbox
 -- Discord has the deferral of these: make sure they are there and marked. An entry keeps its first expiry.
-INSERT INTO inbox (shard_id, interaction_id, payload, deferred)
-SELECT DISTINCT ON (interaction_id) shard_id, interaction_id, payload, true
-FROM unnest($1::text[], $2::bigint[], $3::text[]) AS e (shard_id, interaction_id, payload)
+INSERT INTO inbox (shard_id, interaction_id, payload, guild_id, deferred)
+SELECT DISTINCT ON (interaction_id) shard_id, interaction_id, payload, guild_id, true
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[]) AS e (shard_id, interaction_id, payload, guild_id)
 ORDER BY interaction_id
 ON CONFLICT (interaction_id) DO UPDATE SET deferred = true
 
@@ -387,7 +462,7 @@ WHERE s.owner IS NOT NULL ORDER BY s.number
 -- Every shard with its history, for people.
 SELECT shard_id, epoch, owner, last_owner, replica_store, target, pin,
        coalesce(reserved_until > clock_timestamp(), false) AS reserved
-FROM shards ORDER BY number
+FROM shards WHERE NOT retired ORDER BY number
 
 -- name: offer_anonymity_key
 -- Make $1 the key of today (UTC) unless today has one. `now()` is the same moment in both statements of the transaction.
@@ -397,3 +472,87 @@ INSERT INTO anonymity_keys (day, key) VALUES ((now() AT TIME ZONE 'UTC')::date, 
 -- The key of today and the seconds until it ends.
 SELECT day, key, extract(epoch FROM (day + 1)::timestamp - now() AT TIME ZONE 'UTC')::float8 AS seconds_left
 FROM anonymity_keys WHERE day = (now() AT TIME ZONE 'UTC')::date
+
+-- name: dedicated
+-- Which guilds have a shard of their own.
+SELECT guild_id, shard_id FROM dedicated ORDER BY guild_id
+
+-- name: transfers_under_way
+-- The transfers that somebody still has to do something for.
+SELECT transfer_id, guild_id, source, target, state, detail FROM transfers
+WHERE state IN ('moving', 'moved', 'finished') ORDER BY transfer_id
+
+-- name: read_transfer
+-- One transfer.
+SELECT transfer_id, guild_id, source, target, state, detail FROM transfers WHERE transfer_id = $1
+
+-- name: list_transfers
+-- The latest transfers.
+SELECT transfer_id, guild_id, source, target, state, detail FROM transfers ORDER BY transfer_id DESC LIMIT $1
+
+-- name: home_of
+-- Where a guild ($1) belongs now, if it has a shard of its own.
+SELECT shard_id FROM dedicated WHERE guild_id = $1
+
+-- name: choose_pod
+-- A pod that may have another shard, locked against ending: the named one ($1), or the least burdened with a label ($2 = $3).
+SELECT p.pod_id, p.incarnation, p.replica_store FROM pods p
+WHERE p.state = 'live' AND p.lease_until > clock_timestamp() AND NOT p.draining
+  AND ($1::text IS NULL OR p.pod_id = $1) AND ($2::text IS NULL OR p.labels ->> $2 = $3)
+  AND p.capacity > (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id OR s.target = p.pod_id)
+ORDER BY (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id), p.pod_id LIMIT 1 FOR SHARE
+
+-- name: open_dedicated
+-- Make a dedicated shard ($1, number $2 of the formula) a pod's ($3, $4, replica store $5), wanted there ($6). One that was retired goes on
+-- with the next epoch; no row while it is in use.
+INSERT INTO shards AS s (shard_id, number, epoch, owner, incarnation, last_owner, replica_store, since_epoch, pin)
+VALUES ($1, $2, 1, $3, $4, $3, $5, 1, $6)
+ON CONFLICT (shard_id) DO UPDATE SET
+    epoch = s.epoch + 1, since_epoch = s.epoch + 1, since_move = 0, owner = $3, incarnation = $4, last_owner = $3, replica_store = $5,
+    reserved_until = NULL, pin = $6, retired = false
+WHERE s.retired
+RETURNING shard_id
+
+-- name: forget_load
+-- A shard that begins again has no file yet.
+DELETE FROM shard_load WHERE shard_id = $1
+
+-- name: begin_transfer
+-- Begin to bring a guild ($1) from one shard ($2) to another ($3); no row while it is under way already.
+INSERT INTO transfers (guild_id, source, target) VALUES ($1, $2, $3)
+ON CONFLICT (guild_id) WHERE state IN ('moving', 'moved', 'finished') DO NOTHING
+RETURNING transfer_id, guild_id, source, target, state, detail
+
+-- name: advance_transfer
+-- The compare-and-set of a transfer ($1): from one state ($2) to the next ($3), with a detail ($4).
+UPDATE transfers SET state = $3, detail = CASE WHEN $4 = '' THEN detail ELSE $4 END,
+    finished_at = CASE WHEN $3 IN ('cleared', 'cancelled') THEN clock_timestamp() END
+WHERE transfer_id = $1 AND state = $2
+RETURNING transfer_id, guild_id, source, target, state, detail
+
+-- name: put_dedicated
+-- The guild ($1) belongs to a shard of its own ($2).
+INSERT INTO dedicated (guild_id, shard_id) VALUES ($1, $2) ON CONFLICT (guild_id) DO UPDATE SET shard_id = $2
+
+-- name: drop_dedicated
+-- The guild belongs to the shard of the formula again.
+DELETE FROM dedicated WHERE guild_id = $1
+
+-- name: reroute_inbox
+-- Entries that name a shard to which their guild does not belong any more, or not yet.
+UPDATE inbox SET shard_id = home.shard_id
+FROM (SELECT i.position, coalesce(d.shard_id, ((i.guild_id >> 22) % s.shard_count)::text || '-of-' || s.shard_count::text) AS shard_id
+      FROM inbox i CROSS JOIN settings s LEFT JOIN dedicated d ON d.guild_id = i.guild_id
+      WHERE i.guild_id IS NOT NULL AND EXISTS (SELECT FROM transfers)) AS home
+WHERE inbox.position = home.position AND inbox.shard_id <> home.shard_id
+
+-- name: retire_shard
+-- Nobody serves a dedicated shard any more; its row stays, so that its epochs go on growing.
+UPDATE shards SET retired = true, owner = NULL, incarnation = NULL, pin = NULL, target = NULL, target_incarnation = NULL, move_id = NULL,
+    freed_at = clock_timestamp(), reserved_until = NULL
+WHERE shard_id = $1
+
+-- name: stuck_transfers
+-- Transfers that have been preparing for longer than $1 seconds.
+SELECT transfer_id FROM transfers
+WHERE state = 'moving' AND started_at < clock_timestamp() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED

@@ -46,6 +46,7 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
     def report(done: sweeping.Swept) -> None:
         metrics.grants.inc(done.granted)
         metrics.takeovers.inc(done.freed)
+        metrics.resting.set(bool(done.resting))
 
     table = board.Board(settings.database_url, queries, shard_count=settings.shard_count)
     sweeper = sweeping.Sweeper(pool, settle=settings.placement_settle, report=report)

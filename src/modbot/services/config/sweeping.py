@@ -4,12 +4,14 @@ Every replica sweeps about twice a second; an advisory lock inside the transacti
 not hang on that lock but on the row locks and guards of the statements (I1). One transaction does both: it locks the expired pods
 that nobody is renewing, ends those incarnations, frees their shards, and grants what may be granted. A shard that nobody else can
 restore stays without an owner until its last owner comes back (I8).
+
+A sweep concludes from silence. When the silence is (or may be) the config service's own, it ends nobody and places nothing: `outages.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +20,7 @@ import structlog
 from modbot.domain import placement
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import PodId, ShardId
-from modbot.services.config import moves
+from modbot.services.config import dedicating, moves, outages
 from modbot.services.config.database import Connection, Database
 
 INTERVAL = 0.5
@@ -32,6 +34,8 @@ class Swept:
     lost: tuple[PodId, ...] = ()
     freed: int = 0
     granted: int = 0
+    resting: str = ""
+    """Why it took nothing over and placed nothing; empty when it did its work."""
 
 
 class Sweeper:
@@ -45,6 +49,7 @@ class Sweeper:
         self._settle = settle
         self._interval = interval
         self._wanted = asyncio.Event()
+        self._resting = ""
 
     def soon(self) -> None:
         """Sweep now instead of at the next turn."""
@@ -66,6 +71,9 @@ class Sweeper:
     async def _turn(self) -> None:
         done = await sweep(self._database, settle=self._settle)
         self._report(done)
+        if done.resting != self._resting:
+            self._resting = done.resting
+            _log.warning("sweeps_rest" if done.resting else "sweeps_resumed", reason=done.resting)
         if done.lost:
             _log.warning("pods_lost", pods=list(done.lost), shards=done.freed)
         if done.granted:
@@ -77,17 +85,20 @@ async def sweep(database: Database, *, settle: float) -> Swept:
     async with database.transaction() as connection:
         if not await connection.value("try_sweep"):
             return Swept()
-        lost, freed = await _take_over(connection)
+        resting = await outages.resting(connection)
+        lost, freed = await _take_over(connection) if not resting else ((), 0)
         await connection.one("end_stray_moves", moves.LONGEST_MOVE)
-        granted = await _place(connection, settle)
+        await dedicating.sweep(connection)
+        granted = await _place(connection, settle) if not resting else 0
         await connection.one("forget_old")
-        return Swept(lost=lost, freed=freed, granted=granted)
+        return Swept(lost=lost, freed=freed, granted=granted, resting=resting)
 
 
 async def waiting(connection: Connection) -> dict[ShardId, str]:
     """Return why shards have no owner, as the next placement would see it."""
     shards, pods = await connection.all("free_shards"), await connection.all("candidates")
-    plan = placement.decide_placement(_free(shards), await _candidates(connection, pods))
+    barred = await outages.barred(connection)
+    plan = placement.decide_placement(_free(shards, barred), await _candidates(connection, pods))
     return plan.waiting | dict.fromkeys(plan.grants, "It will be placed in a moment.")
 
 
@@ -99,6 +110,7 @@ async def _take_over(connection: Connection) -> tuple[tuple[PodId, ...], int]:
     await connection.one("mark_lost", incarnations)
     await connection.one("end_incarnations", incarnations)
     freed = await connection.all("free_lost", incarnations)
+    await connection.one("note_losses", [row["shard_id"] for row in freed], incarnations)
     return tuple(PodId(row["pod_id"]) for row in expired), len(freed)
 
 
@@ -111,20 +123,22 @@ async def _place(connection: Connection, settle: float) -> int:
     free_for = max(row["free_for"] for row in shards)
     if not placement.decide_settled(youngest=min(ages), oldest=max(ages), free_for=free_for, settle=settle):
         return 0
-    plan = placement.decide_placement(_free(shards), await _candidates(connection, pods))
+    barred = await outages.barred(connection)
+    plan = placement.decide_placement(_free(shards, barred), await _candidates(connection, pods))
     epochs = {row["shard_id"]: row["epoch"] for row in shards}
     names = list(plan.grants)
     granted = await connection.all("grant", names, [epochs[name] for name in names], list(plan.grants.values()))
     return len(granted)
 
 
-def _free(rows: list[Any]) -> list[placement.FreeShard]:
+def _free(rows: list[Any], barred: Mapping[ShardId, frozenset[PodId]]) -> list[placement.FreeShard]:
     return [
         placement.FreeShard(
             shard_id=ShardId(row["shard_id"]),
             last_owner=None if row["last_owner"] is None else PodId(row["last_owner"]),
             replica_store=row["replica_store"],
             events_per_second=row["events_per_second"],
+            barred=barred.get(row["shard_id"], frozenset()),
         )
         for row in rows
     ]

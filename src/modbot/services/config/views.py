@@ -11,7 +11,7 @@ from modbot.domain.ids import Epoch, GuildId, Incarnation, PodId, ShardId
 from modbot.services.config import sweeping
 from modbot.services.config.database import Database
 
-FORMULA = "(guild_id >> 22) % shard_count, as {number}-of-{shard_count}"
+FORMULA = "(guild_id >> 22) % shard_count, as {number}-of-{shard_count}; dedicated guilds have guild-{guild_id}"
 
 
 async def pods_health(database: Database) -> protocol.PodList:
@@ -49,7 +49,8 @@ def assignments(table: protocol.Table, guild_ids: Sequence[GuildId]) -> protocol
 
 def assignment(table: protocol.Table, guild_id: GuildId) -> protocol.Assignment:
     """Return where one guild lives."""
-    shard_id = ids.shard_of_guild(guild_id, table.shard_count)
+    own = {each.guild_id: each.shard_id for each in table.dedicated}
+    shard_id = own.get(str(guild_id)) or ids.shard_of_guild(guild_id, table.shard_count)
     shard = next(each for each in table.shards if each.shard_id == shard_id)
     address = next((pod.address for pod in table.pods if pod.pod_id == shard.owner), None)
     return protocol.Assignment(

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from modbot.cluster import protocol
 from modbot.discord import interactions
 from modbot.domain.errors import (
     InvalidInputError,
@@ -30,8 +31,7 @@ from modbot.domain.errors import (
 )
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
-from modbot.services.gateway import handoff_api
-from modbot.services.gateway.archiving import Archiving
+from modbot.services.gateway import archiving, handoff_api, transfer_source
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -51,7 +51,6 @@ class Api:
     def __init__(self, pod: GatewayPod) -> None:
         self._pod = pod
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
-        archiving = Archiving(pod, self._served)
         self._others = Starlette(
             routes=[
                 Route("/health", self._health),
@@ -59,8 +58,9 @@ class Api:
                 Route("/metrics", self._metrics),
                 Route("/shards", self._guarded(self._shards)),
                 *handoff_api.routes(self._served_of, self._guarded),
-                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.export), methods=["GET"]),
-                Route("/guilds/{guild_id:int}/archive", self._guarded(archiving.import_), methods=["POST"]),
+                *archiving.routes(pod, self._served, self._guarded),
+                *transfer_source.routes(pod.surroundings, self._served_of, self._guarded),
+                Route("/failsafe", self._guarded(self._failsafe), methods=["POST"]),
             ]
         )
 
@@ -79,7 +79,8 @@ class Api:
             self._authorize(headers.get(b"authorization", b""))
             served = self._served(shard_id, headers.get(b"x-modbot-epoch", b""))
             journaled = headers.get(b"x-modbot-journaled") == b"1"
-            body = await self._apply(served, await _read(receive), journaled=journaled)
+            deferred = headers.get(b"x-modbot-deferred") == b"1"
+            body = await self._apply(served, await _read(receive), journaled=journaled, deferred=deferred)
         except ModbotError as error:
             await _answer(send, error.status, _PROBLEM, _problem(error, owner=self._owner(shard_id, error)))
         except Exception:  # noqa: BLE001 - the http pod gets a clear 500 and Discord its deferral
@@ -88,14 +89,17 @@ class Api:
         else:
             await _answer(send, 200, _JSON, body)
 
-    async def _apply(self, served: ServedShard, body: bytes, *, journaled: bool) -> bytes:
+    async def _apply(self, served: ServedShard, body: bytes, *, journaled: bool, deferred: bool) -> bytes:
         interaction = interactions.decode(body)
         engine, inbox = served.engine, served.inbox
         if engine is None or inbox is None:
             raise UnavailableError(f"Shard {served.shard_id} is not open yet.")
-        response = await engine.interact(interaction, deferred=False, durable=not journaled)
+        response = await engine.interact(interaction, deferred=deferred, durable=not journaled)
         if journaled:
             inbox.applied(interaction.id)
+        elif not self._pod.lease.valid_for(0.0):
+            # Somebody else may be the owner, and nobody but this file has it: an answer now could be a promise that is lost (I9).
+            raise UnavailableError(f"This pod cannot be sure that shard {served.shard_id} is still its own.")
         return response
 
     def _authorize(self, given: bytes) -> None:
@@ -150,8 +154,18 @@ class Api:
         return self._served(ShardId(request.path_params["shard_id"]), epoch)
 
     async def _shards(self, _request: Request) -> Response:
-        rows = [await _row(served) for served in list(self._pod.shards.values())]
+        acting = self._pod.acting
+        rows = [await _row(served) | {"acting": acting} for served in list(self._pod.shards.values())]
         return Response(msgspec.json.encode(rows), media_type="application/json")
+
+    async def _failsafe(self, request: Request) -> Response:
+        """Answer a peer that asks whether it may go on after its lease: at once, because the answer is about this very moment."""
+        try:
+            question = msgspec.json.decode(await request.body(), type=protocol.FailsafeRequest)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise InvalidInputError("The body is no question of a peer.") from None
+        answer = self._pod.lease.failsafe.answer(question)
+        return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 async def _row(served: ServedShard) -> dict[str, Any]:

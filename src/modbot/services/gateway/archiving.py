@@ -10,26 +10,30 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from modbot.domain.errors import InvalidInputError, UnavailableError
 from modbot.domain.ids import GuildId, ShardId
-from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
-from modbot.shard import archives
+from modbot.shard import archives, exporting
 from modbot.shard.archive import Purpose
 from modbot.shard.engine import Engine
 
-FOLDER = "archives"
+if TYPE_CHECKING:
+    from modbot.services.gateway.pod import GatewayPod
+
 MEDIA_TYPE = "application/vnd.modbot.guild-archive"
 _CHUNK = 256 * 1024
+Endpoint = Callable[[Request], Awaitable[Response]]
+Guard = Callable[[Endpoint], Endpoint]
 Find = Callable[[ShardId, bytes], ServedShard]
 
 
@@ -52,7 +56,7 @@ class Archiving:
         finally:
             path.unlink(missing_ok=True)  # what is open stays readable, and cannot be left behind
         headers = {"content-length": str(os.fstat(file.fileno()).st_size)}
-        return StreamingResponse(_chunks(file), media_type=MEDIA_TYPE, headers=headers)
+        return StreamingResponse(chunks(file), media_type=MEDIA_TYPE, headers=headers)
 
     async def import_(self, request: Request) -> Response:
         """Take an archive in; answers what was done."""
@@ -74,7 +78,7 @@ class Archiving:
         return engine
 
     def _temporary(self) -> Path:
-        folder = folder_of(Path(self._pod.settings.data_dir))
+        folder = exporting.folder_of(Path(self._pod.settings.data_dir))
         return folder / f"{uuid.uuid4()}.sqlite3"
 
     @asynccontextmanager
@@ -90,20 +94,18 @@ class Archiving:
             path.with_name(path.name + "-journal").unlink(missing_ok=True)
 
 
-def folder_of(data_dir: Path) -> Path:
-    """Return the folder of the archives that are under way, and make it when it is not there."""
-    folder = data_dir / FOLDER
-    folder.mkdir(exist_ok=True)
-    return folder
+def routes(pod: GatewayPod, find: Find, guarded: Guard) -> list[Route]:
+    """Return the routes; `guarded` asks for the internal token and turns errors into problems."""
+    archiving = Archiving(pod, find)
+    path = "/guilds/{guild_id:int}/archive"
+    return [
+        Route(path, guarded(archiving.export), methods=["GET"]),
+        Route(path, guarded(archiving.import_), methods=["POST"]),
+    ]
 
 
-def forget_unfinished(data_dir: Path) -> None:
-    """Remove what an earlier process of this pod left behind. Call it with the volume's lock held."""
-    for path in folder_of(data_dir).iterdir():
-        path.unlink()
-
-
-async def _chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+async def chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """Yield a file and close it."""
     with file:
         while chunk := await asyncio.to_thread(file.read, _CHUNK):
             yield chunk

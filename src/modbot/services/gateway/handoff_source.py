@@ -73,7 +73,7 @@ class HandoffSource:
     async def lend(self, move_id: MoveId, path: Path) -> int:
         """Pin the file for a handoff and return its size in bytes; a pin of an earlier handoff is let go."""
         async with self._reading:
-            if self.parted:
+            if self._wanted.is_set():
                 raise UnavailableError(f"Shard {self.shard_id} is being handed over already.")
             if move_id < self._move_id:
                 raise NotFoundError(f"Handoff {move_id} of {self.shard_id} is over.")

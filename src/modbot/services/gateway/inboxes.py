@@ -13,10 +13,11 @@ import structlog
 
 from modbot.cluster import protocol
 from modbot.discord import interactions
-from modbot.domain.errors import InvalidInputError, ModbotError, StaleEpochError
+from modbot.domain.errors import InvalidInputError, ModbotError, NotOwnerError, StaleEpochError
 from modbot.domain.ids import InteractionId
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard.engine import Engine
+from modbot.shard.transfers import GuildMovingError
 
 _log = structlog.get_logger()
 _LOOK_EVERY = 15.0
@@ -84,6 +85,8 @@ class Inbox:
         try:
             interaction = interactions.decode(entry.payload.encode())
             await self._engine.interact(interaction, deferred=entry.deferred, durable=False)
+        except (GuildMovingError, NotOwnerError):
+            return  # the config service brings it to the shard that its guild goes to, or it is read again here
         except InvalidInputError as error:
             _log.error("inbox_entry_refused", interaction_id=entry.interaction_id, error=str(error))
         self._applied[entry.interaction_id] = entry.deferred

@@ -9,17 +9,14 @@ at once; a second signal during the drain does the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-from collections.abc import AsyncIterator, Coroutine
-from pathlib import Path
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
 
 from modbot.ops import serving, starting
 from modbot.ops.settings import GatewaySettings
-from modbot.services.gateway import archiving
 from modbot.services.gateway import pod as pods
 from modbot.services.gateway.api import Api
 
@@ -28,7 +25,7 @@ _log = structlog.get_logger()
 
 async def run(settings: GatewaySettings) -> None:
     """Serve until SIGTERM, SIGINT or the end of this incarnation."""
-    async with pods.opened(settings) as pod, _serving(pod):
+    async with pods.opened(settings) as pod, serving.http(Api(pod), settings.host, settings.port):
         _log.info("gateway_started", pod=pod.pod_id, incarnation=pod.incarnation)
         working = asyncio.create_task(pod.run())
         with serving.stop_signal() as stop:
@@ -56,13 +53,6 @@ async def _first(working: asyncio.Task[None], *others: Coroutine[Any, Any, objec
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def _serving(pod: pods.GatewayPod) -> AsyncIterator[None]:
-    archiving.forget_unfinished(Path(pod.settings.data_dir))
-    async with serving.http(Api(pod), pod.settings.host, pod.settings.port):
-        yield
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """The gateway pod: keeps its lease, and serves exactly the shards that the lease grants.
 
 The lease keeper says which shards are ours, in which epoch; `_reconcile` opens what is new, closes what is gone and reopens what came
-back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). When this incarnation has ended, everything is closed and the process
+back under a newer epoch. Nothing else opens or closes a shard. What is being handed to us is fetched beside that (`arrivals.py`). A shard
+whose last owner may still be acting waits (`cluster/failsafe.py`). When this incarnation has ended, everything is closed and the process
 ends; whoever starts it again gives it a new one.
 """
 
@@ -15,7 +16,7 @@ import shutil
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ import structlog
 from modbot.cluster import protocol
 from modbot.cluster.anonymity_keys import AnonymityKeys
 from modbot.cluster.client import ConfigClient
+from modbot.cluster.confirming import Confirming, PeerClient
 from modbot.cluster.leases import Hooks, LeaseKeeper, Measurements
 from modbot.cluster.routing import RoutingTable
 from modbot.discord.budgets import Budget
@@ -35,6 +37,7 @@ from modbot.domain.errors import ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.features import all_features
 from modbot.ops import metrics, replicas
+from modbot.ops.clocks import SteadyClock
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
@@ -46,13 +49,15 @@ from modbot.services.gateway.restores import Restorer
 from modbot.services.gateway.retaining import Retention
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import copying, database, restoring
+from modbot.services.gateway.transferring import Transferring
+from modbot.shard import copying, database, exporting, restoring
 from modbot.shard.engine import Tools
 from modbot.shard.registry import Registry
 from modbot.shard.writer import Writer
 
 _log = structlog.get_logger()
 _COMPRESSIONS = {"zstd-stream": Compression.ZSTD, "zlib-stream": Compression.ZLIB, "none": Compression.NONE}
+_FIRST_LOOK = 5.0
 _ALWAYS_WANTED = frozenset({"READY", "RESUMED", "INTERACTION_CREATE"})
 
 
@@ -67,6 +72,7 @@ class GatewayPod:
         self.shards: dict[ShardId, ServedShard] = {}
         self.ended: asyncio.Future[ModbotError] = asyncio.get_running_loop().create_future()
         self._tasks: dict[ShardId, asyncio.Task[None]] = {}
+        self._closing: dict[ShardId, asyncio.Task[None]] = {}
         self._granted: dict[ShardId, protocol.Shard] = {}
         self._incoming: list[protocol.Shard] = []
         self._changed = asyncio.Event()
@@ -74,9 +80,16 @@ class GatewayPod:
         self._draining = False
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
+        self._now = SteadyClock()
         config = ConfigClient(settings.config_url, settings.common.internal_token, http)
         self.routing = RoutingTable(config)
         self.lease = LeaseKeeper(config, self.pod_id, self._introduction(), hooks=self._hooks())
+        self._confirming = Confirming(
+            self.lease.failsafe,
+            PeerClient(settings.common.internal_token, http),
+            seconds=self._lease_seconds,
+            tell=_tell,
+        )
         rest = RestClient(
             http=http,
             base_url=settings.discord.api_url,
@@ -87,11 +100,11 @@ class GatewayPod:
         registry = Registry(all_features())
         wanted = frozenset(registry.handlers) | _ALWAYS_WANTED
         tools = Tools(
-            writer=Writer(now=_now),
+            writer=Writer(now=self._now),
             registry=registry,
             rest=rest,
             application_id=settings.discord.application_id,
-            now=_now,
+            now=self._now,
             replicated=replication.store is not None,
         )
         data_dir = Path(settings.data_dir)
@@ -101,7 +114,7 @@ class GatewayPod:
             keep=settings.replicas.keep_epochs,
             keep_for=timedelta(hours=settings.replicas.keep_hours),
             complete=replication.complete,
-            now=_now,
+            now=self._now,
         )
         self.surroundings = Surroundings(
             pod_id=self.pod_id,
@@ -111,7 +124,9 @@ class GatewayPod:
             http=http,
             config=config,
             lease=self.lease,
-            anonymity=AnonymityKeys(config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=_now),
+            anonymity=AnonymityKeys(
+                config, on_local=metrics.LOCAL_ANONYMITY_KEYS.inc, now=time.monotonic, today=self._now
+            ),
             internal_token=settings.common.internal_token,
             replication=replication,
             restorer=Restorer(
@@ -134,11 +149,14 @@ class GatewayPod:
                 asyncio.create_task(self.routing.run()),
                 asyncio.create_task(self._reconcile()),
                 asyncio.create_task(self.surroundings.anonymity.run()),
+                asyncio.create_task(Transferring(self.surroundings, self.routing, self.shards).run()),
                 asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(self._discarder.run()),
                 asyncio.create_task(self._retention.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
+            if self.settings.failsafe:
+                tasks.append(asyncio.create_task(self._confirming.run()))
             try:
                 running: list[asyncio.Future[Any]] = [*tasks, self.ended]
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -170,6 +188,13 @@ class GatewayPod:
             _log.warning("leave_not_told", code=error.code, error=str(error))
 
     @property
+    def acting(self) -> str:
+        """Why effects leave this pod now: `lease`, `failsafe`, or `no`."""
+        if not self.lease.valid_for(0):
+            return "no"
+        return "failsafe" if self.lease.failsafe.active else "lease"
+
+    @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
         return self.lease.grant is not None and not self.ended.done() and not self._draining
@@ -184,6 +209,7 @@ class GatewayPod:
             egress=settings.egress,
             owns_volume=True,
             replica_store=None if self._store is None else self._store.name,
+            failsafe=self.settings.failsafe,
         )
 
     def _hooks(self) -> Hooks:
@@ -246,12 +272,24 @@ class GatewayPod:
             self._changed.clear()
             granted = dict(self._granted)
             self.arrivals.follow(self._incoming)
-            gone = [key for key, served in self.shards.items() if not _same(granted.get(key), served.epoch)]
-            await asyncio.gather(*(self._close(key) for key in gone))
+            for key, served in self.shards.items():
+                if key not in self._closing and not _same(granted.get(key), served.epoch):
+                    self._closing[key] = asyncio.create_task(self._close(key))
             for key, shard in granted.items():
-                if key not in self.shards:
+                if key not in self.shards and not self._waits(shard):
                     self._open(shard)
             self._heard.set()
+
+    def _waits(self, shard: protocol.Shard) -> bool:
+        """Whether a shard must not be opened yet; if so, it is looked at again when it may be."""
+        seconds = self.lease.failsafe.opens_in(shard)
+        if seconds > 0:
+            _log.warning("contested_shard_waits", shard=shard.shard_id, epoch=shard.epoch, seconds=round(seconds, 1))
+            asyncio.get_running_loop().call_later(seconds, self._changed.set)
+        return seconds > 0
+
+    def _lease_seconds(self) -> float:
+        return _FIRST_LOOK if self.lease.grant is None else self.lease.grant.lease_seconds
 
     def _open(self, shard: protocol.Shard) -> None:
         served = ServedShard(self.surroundings, shard, arrived=self.arrivals.take(shard))
@@ -263,13 +301,16 @@ class GatewayPod:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await self.shards.pop(shard_id).handoff.close()
+        self._closing.pop(shard_id, None)
+        self._changed.set()  # it may have been granted anew meanwhile
 
     async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for task in tasks[2:]:
             task.cancel()
         await asyncio.gather(*tasks[2:], return_exceptions=True)
         await self.arrivals.close()
-        await asyncio.gather(*(self._close(shard_id) for shard_id in list(self.shards)))
+        closing = [self._closing.get(shard_id) or self._close(shard_id) for shard_id in list(self.shards)]
+        await asyncio.gather(*closing)
         for task in tasks[:2]:
             task.cancel()
         await asyncio.gather(*tasks[:2], return_exceptions=True)
@@ -293,6 +334,7 @@ async def opened(settings: GatewaySettings) -> AsyncIterator[GatewayPod]:
     with _volume_lock(data_dir):
         restoring.forget_workplaces(data_dir)
         copying.forget_unfinished(data_dir)
+        exporting.forget_unfinished(data_dir)
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         socket = Path(settings.replicas.socket) if settings.replicas.socket else data_dir / "litestream.sock"
         async with aiohttp.ClientSession(connector=connector) as http, Sidecar(socket) as sidecar:
@@ -320,5 +362,5 @@ def _same(shard: protocol.Shard | None, epoch: Epoch) -> bool:
     return shard is not None and shard.epoch == epoch
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
+def _tell(active: bool) -> None:  # noqa: FBT001 - the only argument says it
+    metrics.FAILSAFE.set(int(active))

@@ -19,20 +19,23 @@ import structlog
 
 from modbot.cluster import protocol
 from modbot.discord.closing import GatewayRefusedError
+from modbot.discord.frames import Dispatch
 from modbot.discord.intake import Batch, Hole, Resumed, SessionLost, SessionStarted
 from modbot.discord.sending import Identity
 from modbot.discord.sessions import GatewaySession
-from modbot.domain.errors import StaleEpochError
-from modbot.domain.ids import parse_formula_shard
+from modbot.domain.errors import StaleEpochError, UnavailableError
+from modbot.domain.ids import dedicated_guild, parse_formula_shard, shard_of_guild
 from modbot.ops import metrics
 from modbot.services.gateway import handoff_source
 from modbot.services.gateway.acknowledging import Acknowledgement
 from modbot.services.gateway.anonymising import anonymised
+from modbot.services.gateway.canary import Canary
 from modbot.services.gateway.handoff_source import HandoffSource
 from modbot.services.gateway.handoff_target import Arrived
 from modbot.services.gateway.inboxes import Inbox
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard import database
+from modbot.shard.dispatching import guild_of
 from modbot.shard.engine import Engine
 
 _log = structlog.get_logger()
@@ -62,13 +65,20 @@ class ServedShard:
         self.inbox: Inbox | None = None
         self.problem: str | None = None
         self._surroundings = surroundings
+        self._guild_id = dedicated_guild(shard.shard_id)
         self._shard = shard
         self._arrived = arrived
         self._known = None if arrived is None else arrived.replicated
         self._session: GatewaySession | None = None
+        self._canary = Canary(self.shard_id)
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
         self._stopped_at: float | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether events flow."""
+        return self._session is not None and self._session.connected
 
     @property
     def path(self) -> Path:
@@ -82,7 +92,7 @@ class ServedShard:
             raise StaleEpochError(f"Shard {self.shard_id} is closed.")
         started = time.monotonic()
         around = self._surroundings
-        applied = await engine.apply(anonymised(batch, around.tools.registry, around.anonymity.current))
+        applied = await engine.apply(anonymised(self._own(batch), around.tools.registry, around.anonymity.current))
         took = time.monotonic() - started
         self._meter.events += applied.dispatches
         self._meter.slowest = max(self._meter.slowest, took)
@@ -92,7 +102,7 @@ class ServedShard:
             if isinstance(item, Resumed | SessionStarted):
                 self._observe_pause()
             if isinstance(item, SessionLost | Hole):
-                metrics.GAPS.labels(self.shard_id, "hole" if isinstance(item, Hole) else "session lost").inc()
+                metrics.GAPS.labels(self.shard_id, _reason(item)).inc()
 
     async def run(self) -> None:
         """Serve until cancelled, or until the shard is somebody else's."""
@@ -124,7 +134,7 @@ class ServedShard:
             return None
         now = time.monotonic()
         meter, self._meter = self._meter, _Meter(since=now)
-        connected = self._session is not None and self._session.connected
+        connected = self.connected
         metrics.CONNECTED.labels(self.shard_id).set(int(connected))
         replica = self._surroundings.replication.replicated(self.shard_id)
         return protocol.ShardLoad(
@@ -173,7 +183,8 @@ class ServedShard:
         refused = asyncio.Event()
         session_task = asyncio.create_task(self._follow(session, refused))
         leaving = asyncio.create_task(self._leave_when_asked(engine))
-        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), leaving]
+        watching = asyncio.create_task(self._canary.watch(self._surroundings.tools, engine, session))
+        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), watching, leaving]
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
@@ -222,7 +233,6 @@ class ServedShard:
             await asyncio.Event().wait()
 
     def _open_session(self, engine: Engine) -> GatewaySession:
-        shard = parse_formula_shard(self.shard_id)
         around = self._surroundings
         recovery = engine.offset is not None
 
@@ -235,17 +245,44 @@ class ServedShard:
         return GatewaySession(
             http=around.http,
             url=around.gateway_url,
-            identity=Identity(token=around.token, intents=around.intents, shard=(shard.number, shard.count)),
+            identity=Identity(token=around.token, intents=around.intents, shard=self._numbers()),
             wanted=around.wanted,
             sink=self,
             permit=permit,
             may_resume=may_resume,
             durable_seq=Acknowledgement(around.replication, around.lease, engine).seq,
             offset=engine.offset,
+            guilds=None if self._guild_id is None else (lambda guild_id: guild_id == self._guild_id),
             compression=around.compression,
         )
+
+    def _numbers(self) -> tuple[int, int]:
+        """Return what the session says to Discord. A dedicated shard says the same as its guild's formula shard: both get its events."""
+        if self._guild_id is None:
+            shard = parse_formula_shard(self.shard_id)
+            return shard.number, shard.count
+        grant = self._surroundings.lease.grant
+        if grant is None:
+            raise UnavailableError("The number of shards is not known yet.")
+        shard = parse_formula_shard(shard_of_guild(self._guild_id, grant.shard_count))
+        return shard.number, shard.count
+
+    def _own(self, batch: Batch) -> Batch:
+        """Leave out what a dedicated session gets besides its guild's events, such as direct messages: the formula shard has them."""
+        if self._guild_id is None:
+            return batch
+        items = tuple(
+            item for item in batch.items if not isinstance(item, Dispatch) or guild_of(item.data) == self._guild_id
+        )
+        return msgspec.structs.replace(batch, items=items)
 
     async def _count_guilds(self, engine: Engine) -> None:
         while True:
             self._guilds = (await engine.counts()).guilds
             await asyncio.sleep(2.0)
+
+
+def _reason(item: SessionLost | Hole) -> str:
+    if isinstance(item, Hole):
+        return "hole"
+    return "session lost" if item.silent_since is None else "silence"

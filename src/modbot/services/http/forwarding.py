@@ -15,12 +15,13 @@ import structlog
 
 from modbot.cluster.routing import Route
 from modbot.domain.errors import InvalidInputError, ModbotError
-from modbot.domain.ids import Epoch, GuildId, ShardId
+from modbot.domain.ids import GuildId, ShardId
 from modbot.ops.settings import Secret
 from modbot.services.http.deciding import Failure, decide_retry
 from modbot.services.http.metrics import Metrics
 
 FOREVER: Final = 60.0
+_DELIVERY_LIMIT: Final = 5.0
 _BY_STATUS: Final = {
     409: Failure.STALE,
     421: Failure.STALE,
@@ -44,8 +45,8 @@ class Routing(Protocol):
     def route(self, shard_id: ShardId) -> Route | None:
         """Return where a shard is served."""
 
-    async def wait_for_change(self, shard_id: ShardId, epoch: Epoch, *, timeout: float) -> Route | None:  # noqa: ASYNC109 - the table's own signature
-        """Wait until somebody serves the shard with a higher epoch."""
+    async def wait_for_owner(self, guild_id: GuildId, than: Route | None, *, timeout: float) -> Route | None:  # noqa: ASYNC109 - the table's own signature
+        """Wait until another shard, or a newer owner, serves the guild."""
 
 
 class OwnerRefusedError(ModbotError):
@@ -88,7 +89,23 @@ class Forwarder:
             retry = decide_retry(found, attempt)
             if retry is None:
                 raise OwnerRefusedError(f"{route.pod_id} refuses an interaction of {route.shard_id}.")
-            route = await self._next_route(route, pause=retry.pause, newer_only=retry.newer_only)
+            route = await self._next_route(guild_id, route, pause=retry.pause, newer_only=retry.newer_only)
+
+    async def deliver(self, guild_id: GuildId, body: bytes) -> bool:
+        """Hand the owner an interaction whose deferral Discord has; True when the shard file holds it durably.
+
+        One try: who asks holds the interaction and asks again.
+        """
+        shard_id = self._routing.shard_of(guild_id)
+        route = None if shard_id is None else self._routing.route(shard_id)
+        if route is None:
+            return False
+        try:
+            async with asyncio.timeout(_DELIVERY_LIMIT):
+                found = await self._try(route, body, journaled=False, deferred=True)
+        except TimeoutError:
+            return False
+        return isinstance(found, bytes)
 
     async def _first_route(self, guild_id: GuildId) -> Route:
         shard_id = self._routing.shard_of(guild_id)
@@ -97,20 +114,22 @@ class Forwarder:
             shard_id = self._routing.shard_of(guild_id)
         if shard_id is None:
             raise InvalidInputError("The routing table has no shards.")
-        return self._routing.route(shard_id) or await self._newer(shard_id, Epoch(0))
+        return self._routing.route(shard_id) or await self._newer(guild_id, None)
 
-    async def _next_route(self, route: Route, *, pause: float | None, newer_only: bool) -> Route:
+    async def _next_route(self, guild_id: GuildId, route: Route, *, pause: float | None, newer_only: bool) -> Route:
         if newer_only or pause is None:
-            return await self._newer(route.shard_id, route.epoch)
-        return await self._routing.wait_for_change(route.shard_id, route.epoch, timeout=pause) or route
+            return await self._newer(guild_id, route)
+        return await self._routing.wait_for_owner(guild_id, route, timeout=pause) or route
 
-    async def _newer(self, shard_id: ShardId, epoch: Epoch) -> Route:
-        while (route := await self._routing.wait_for_change(shard_id, epoch, timeout=FOREVER)) is None:
+    async def _newer(self, guild_id: GuildId, than: Route | None) -> Route:
+        while (route := await self._routing.wait_for_owner(guild_id, than, timeout=FOREVER)) is None:
             continue
         return route
 
-    async def _try(self, route: Route, body: bytes, *, journaled: bool) -> bytes | Failure:
+    async def _try(self, route: Route, body: bytes, *, journaled: bool, deferred: bool = False) -> bytes | Failure:
         headers = {**self._headers, "x-modbot-epoch": str(route.epoch), "x-modbot-journaled": "1" if journaled else "0"}
+        if deferred:
+            headers["x-modbot-deferred"] = "1"
         try:
             async with self._session.post(
                 f"{route.address}/shards/{route.shard_id}/interactions", data=body, headers=headers

@@ -6,7 +6,9 @@ for `DOWN_PAUSE` seconds and what comes meanwhile is counted at once.
 
 *Deferrals* must arrive: Discord shows "thinking" until the owner completes them, and the owner may know of them from the inbox only.
 They are kept in memory and sent again, with growing pauses, until they are accepted or their token has expired, and the end of the
-process waits for them (I7). One that expires is counted and logged (I9).
+process waits for them (I7). While the inbox cannot be reached, each is also offered to its owner directly, which makes it durable in the
+shard file; that is counted. So an outage of PostgreSQL leaves a deferral in memory only while its owner is away as well. One that expires,
+or is still here at the end, is counted and logged (I9).
 
 An entry that is refused for its own sake is tried alone and never takes its neighbours with it. Payloads are never logged.
 """
@@ -34,6 +36,7 @@ _LARGEST_BATCH: Final = 500
 _LARGEST_BYTES: Final = 400_000
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
+_SIDE_BY_SIDE: Final = 20
 _log = structlog.get_logger(__name__)
 
 
@@ -66,8 +69,11 @@ class Journal:
         shard_of: Callable[[GuildId], ShardId | None],
         metrics: Metrics,
         *,
+        deliver: Callable[[GuildId, bytes], Awaitable[bool]],
         now: Callable[[], float],
     ) -> None:
+        """`deliver` offers a deferred interaction to its owner and says whether it is safe there."""
+        self._deliver = deliver
         self._client = client
         self._shard_of = shard_of
         self._metrics = metrics
@@ -77,6 +83,7 @@ class Journal:
         self._deferrals: dict[InteractionId, Note] = {}
         self._wake_appends = asyncio.Event()
         self._wake_deferrals = asyncio.Event()
+        self._refused = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._down_until = float("-inf")
@@ -114,7 +121,11 @@ class Journal:
         """Send in the background; at the end wait up to `farewell` seconds for what is still on its way."""
         try:
             async with asyncio.TaskGroup() as group:  # a defect in the sending ends the process instead of the sending
-                tasks = [group.create_task(self._send_appends()), group.create_task(self._send_deferrals())]
+                tasks = [
+                    group.create_task(self._send_appends()),
+                    group.create_task(self._send_deferrals()),
+                    group.create_task(self._offer_deferrals()),
+                ]
                 try:
                     yield
                     with contextlib.suppress(TimeoutError):
@@ -159,6 +170,7 @@ class Journal:
             if batch and await self._defer(batch):
                 pause = _FIRST_PAUSE
             elif self._deferrals:
+                self._refused.set()
                 await asyncio.sleep(pause)
                 pause = min(_LONGEST_PAUSE, pause * 2)
             if not self._deferrals:
@@ -186,6 +198,25 @@ class Journal:
             self._deferrals.pop(entry.interaction_id, None)
         self._metrics.deferrals_pending.set(len(self._deferrals))
         return True
+
+    async def _offer_deferrals(self) -> None:
+        while True:
+            await self._refused.wait()
+            self._refused.clear()
+            await self._offer_to_owners()
+
+    async def _offer_to_owners(self) -> None:
+        notes = list(self._deferrals.values())[:_LARGEST_BATCH]
+        places = asyncio.Semaphore(_SIDE_BY_SIDE)
+
+        async def offer(note: Note) -> None:
+            async with places:
+                if await self._deliver(note.guild_id, note.payload.encode()):
+                    self._metrics.deferrals_delivered.inc(self._deferrals.pop(note.interaction_id, None) is not None)
+
+        await asyncio.gather(*(offer(note) for note in notes))
+        self._metrics.deferrals_pending.set(len(self._deferrals))
+        self._settle()
 
     def _expire(self) -> None:
         oldest = self._now() - TOKEN_LIFE

@@ -51,10 +51,11 @@ async def application(settings: HttpSettings, registry: Registry) -> AsyncIterat
         client = ConfigClient(settings.config_url, token, session)
         routing = RoutingTable(client)
         keys = AnonymityKeys(client, on_local=metrics.local_keys.inc, now=now, today=lambda: datetime.now(UTC))
-        journal = Journal(client, routing.shard_of, metrics, now=now)
+        forwarder = Forwarder(routing, token, session, metrics)
+        journal = Journal(client, routing.shard_of, metrics, deliver=forwarder.deliver, now=now)
         answerer = Answerer(
             registry,
-            Forwarder(routing, token, session, metrics),
+            forwarder,
             journal,
             metrics,
             anonymity_key=keys.current,

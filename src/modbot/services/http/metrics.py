@@ -34,6 +34,9 @@ class Metrics:
         self.deferrals_lost = self._counter(
             "modbot_http_deferrals_lost", "Deferrals that never reached the inbox before their token expired."
         )
+        self.deferrals_delivered = self._counter(
+            "modbot_http_deferrals_delivered", "Deferrals given to the owner directly, because the inbox was away."
+        )
         self.local_keys = self._counter(
             "modbot_http_local_anonymity_keys", "Anonymous interactions hashed with a key of this process alone."
         )

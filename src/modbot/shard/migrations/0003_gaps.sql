@@ -4,7 +4,7 @@
 ALTER TABLE shard ADD COLUMN followed_at INTEGER;
 
 -- `began_at` is the last moment that was followed, `ended_at` the first one that is followed again; `missing` counts skipped numbers.
-ALTER TABLE gaps ADD COLUMN kind TEXT NOT NULL DEFAULT 'session' CHECK (kind IN ('session', 'hole'));
+ALTER TABLE gaps ADD COLUMN kind TEXT NOT NULL DEFAULT 'session' CHECK (kind IN ('session', 'hole', 'silence'));
 ALTER TABLE gaps ADD COLUMN next_session_id TEXT;
 ALTER TABLE gaps ADD COLUMN next_seq INTEGER;
 ALTER TABLE gaps ADD COLUMN missing INTEGER;
@@ -56,6 +56,7 @@ CREATE INDEX repairs_by_gap ON repairs (gap_id);
 CREATE INDEX repairs_unfinished ON repairs (guild_id) WHERE finished_at IS NULL;
 
 -- What an open repair has to read: the list of channels, a channel's messages, the audit log, the bans. `position` is the last id read.
+-- `planned` grows with every gap that asks for it: an answer that was under way at that moment may be older than the gap.
 CREATE TABLE repair_sources (
     guild_id    INTEGER NOT NULL,
     kind        TEXT    NOT NULL CHECK (kind IN ('places', 'entries', 'bans', 'messages')),
@@ -66,9 +67,11 @@ CREATE TABLE repair_sources (
     attempts    INTEGER NOT NULL DEFAULT 0,
     due_at      INTEGER NOT NULL,
     parent_id   INTEGER,
+    planned     INTEGER NOT NULL DEFAULT 1,
     PRIMARY KEY (guild_id, kind, place_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX repair_sources_open ON repair_sources (due_at) WHERE state = 'open';
+CREATE INDEX repair_sources_next ON repair_sources (guild_id, kind, place_id) WHERE state = 'open';
+CREATE INDEX repair_sources_due ON repair_sources (due_at) WHERE state = 'open';
 
 -- What a gap took for good (I9). `number` is NULL where nobody can know it.
 CREATE TABLE gap_losses (
