@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-MODULES = ("decode", "pipeline", "interactions", "whole_way", "memory", "archives")
+MODULES = ("decode", "pipeline", "interactions", "whole_way", "memory", "archives", "rebalancing")
 
 
 def main(names: list[str]) -> int:

@@ -58,13 +58,13 @@ async def test_a_pod_that_falls_silent_is_replaced_and_routes_follow(replicas: l
     first, second = keeper(replicas[0], a), keeper(replicas[1], b)
     async with asyncio.timeout(20), doing(table.run()):
         async with doing(first.run()):
-            served = await table.wait_for_change(FIRST, Epoch(0), timeout=10)
+            served = await table.wait_for_owner(GUILD, None, timeout=10)
             assert served is not None
             assert (served.pod_id, served.address) == (a, "http://gateway-0:3000")
             assert table.owner_of(GUILD) == served
         with table.listening(second.notice):
             async with doing(second.run()):
-                taken = await table.wait_for_change(FIRST, served.epoch, timeout=10)
+                taken = await table.wait_for_owner(GUILD, served, timeout=10)
                 assert taken is not None
                 assert (taken.pod_id, taken.epoch) == (b, served.epoch + 1)
                 assert second.valid_for(0.05)
@@ -77,12 +77,12 @@ async def test_changes_reach_members_in_well_under_a_second(replicas: list[Confi
     async with doing(table.run()):
         await table.filled()
         await replicas[0].register(pod_id, request(new_incarnation(), owns_volume=True))
-        route = await table.wait_for_change(FIRST, Epoch(0), timeout=10)
+        route = await table.wait_for_owner(GUILD, None, timeout=10)
         for _ in range(40):
             assert route is not None
             sent_at = time.monotonic()
             await replicas[0].register(pod_id, request(new_incarnation(), owns_volume=True))
-            route = await table.wait_for_change(FIRST, route.epoch, timeout=10)
+            route = await table.wait_for_owner(GUILD, route, timeout=10)
             delays.append(time.monotonic() - sent_at)
     assert statistics.quantiles(delays, n=100)[98] < 0.8, sorted(delays)[-3:]
 

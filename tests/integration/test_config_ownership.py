@@ -131,7 +131,7 @@ class Process:
         await asyncio.sleep(self._world.rng.choice([0, 0, TTL / 20, TTL]))
         body = protocol.HandoffRequest(pod_id=self.pod_id, incarnation=self.incarnation, epoch=epoch, move_id=move_id)
         with contextlib.suppress(StaleEpochError):
-            shard = await moves.complete(self._world.replica(), shard_id, body)
+            shard, _ = await moves.complete(self._world.replica(), shard_id, body)
             self._begin(shard_id, shard.epoch)
             self._world.handoffs += 1
 

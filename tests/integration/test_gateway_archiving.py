@@ -38,6 +38,7 @@ class Pod:
             common=SimpleNamespace(internal_token=Secret(TOKEN)), data_dir=str(data_dir), port=0
         )
         self.ready = True
+        self.surroundings = SimpleNamespace()
         self.served = SimpleNamespace(shard_id="0-of-1", epoch=1, engine=world.engine, inbox=None, problem=None)
         self.shards = {ShardId("0-of-1"): self.served}
         self.routing = SimpleNamespace(shard_of=lambda guild_id: shard_of_guild(guild_id, 1), route=lambda _shard: None)

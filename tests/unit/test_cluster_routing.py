@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from modbot.cluster import protocol, routing
 from modbot.domain.errors import UnavailableError
-from modbot.domain.ids import Epoch, GuildId, Incarnation, PodId, ShardId
+from modbot.domain.ids import Epoch, GuildId, Incarnation, PodId, ShardId, TransferId
 
 SHARD = ShardId("1-of-2")
 GUILD = GuildId(1 << 22)
@@ -102,7 +102,7 @@ def test_any_order_of_delivery_ends_at_the_latest_record(order: list[tuple[int, 
 
 async def test_waiting_ends_with_a_higher_epoch_that_has_an_owner() -> None:
     found = filled(table(3, "a"))
-    waiting = asyncio.create_task(found.wait_for_change(SHARD, Epoch(3), timeout=60))
+    waiting = asyncio.create_task(found.wait_for_owner(GUILD, known(3), timeout=60))
     for change in (shard(3, None), shard(4, None)):
         await asyncio.sleep(0)
         found.apply(protocol.Change(shards=[change]))
@@ -110,11 +110,48 @@ async def test_waiting_ends_with_a_higher_epoch_that_has_an_owner() -> None:
         assert not waiting.done()
     found.apply(protocol.Change(shards=[shard(5, "b")]))
     assert await waiting == routing.Route(SHARD, Epoch(5), PodId("b"), "http://b")
-    assert await found.wait_for_change(SHARD, Epoch(4), timeout=60) is not None, "it is there already"
+    assert await found.wait_for_owner(GUILD, known(4), timeout=60) is not None, "it is there already"
+
+
+def known(epoch: int) -> routing.Route:
+    return routing.Route(SHARD, Epoch(epoch), PodId("a"), "http://a")
+
+
+async def test_a_guild_with_a_shard_of_its_own_is_found_there_and_back() -> None:
+    own = ShardId(f"guild-{GUILD}")
+    served = protocol.Shard(shard_id=own, epoch=Epoch(1), owner=PodId("b"), incarnation=Incarnation("b"))
+    there = protocol.Dedicated(guild_id=str(GUILD), shard_id=own)
+    found = filled(table(3, "a"))
+    waiting = asyncio.create_task(found.wait_for_owner(GUILD, known(3), timeout=60))
+    await asyncio.sleep(0)
+    found.apply(protocol.Change(shards=[served]))
+    assert found.shard_of(GUILD) == SHARD, "it is not there yet"
+    found.apply(protocol.Change(dedicated=[there]))
+    assert await waiting == routing.Route(own, Epoch(1), PodId("b"), "http://b")
+    assert found.shard_of(GuildId(GUILD + (2 << 22))) == SHARD
+    found.apply(protocol.Change(dedicated=[protocol.Dedicated(guild_id=str(GUILD), shard_id=None)]))
+    assert found.shard_of(GUILD) == SHARD
+    found.apply(protocol.Change(dedicated=[there]))
+    found.apply(table(3, "a"))
+    assert found.shard_of(GUILD) == SHARD, "a whole table forgets what it does not say"
+
+
+def test_transfers_under_way_are_kept_until_they_change() -> None:
+    under_way = protocol.Transfer(
+        transfer_id=TransferId(1),
+        guild_id="5",
+        source=SHARD,
+        target=ShardId("guild-5"),
+        state=protocol.TransferState.MOVING,
+    )
+    found = filled(table(3, "a"), protocol.Change(transfers=[under_way]), protocol.Change())
+    assert found.transfers == [under_way]
+    found.apply(protocol.Change(transfers=[]))
+    assert found.transfers == []
 
 
 async def test_waiting_gives_up_in_time() -> None:
-    assert await filled(table(3, "a")).wait_for_change(SHARD, Epoch(3), timeout=0.001) is None
+    assert await filled(table(3, "a")).wait_for_owner(GUILD, known(3), timeout=0.001) is None
 
 
 async def test_the_stream_is_opened_again_and_the_cache_serves_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modbot.domain import placement
+from modbot.domain import pins, placement
 from modbot.domain.ids import PodId, ShardId
 from modbot.domain.placement import Candidate, FreeShard
 
@@ -19,7 +19,8 @@ free_shards = st.lists(
         shard_id=st.integers(0, 63).map(lambda number: ShardId(f"{number}-of-64")),
         last_owner=st.sampled_from([None, *PODS]),
         replica_store=stores,
-        events_per_second=st.floats(0, 1e6),
+        weight=st.floats(10, 1e6),
+        pin=st.sampled_from([None, None, "a", "zone=a"]),
     ),
     unique_by=lambda shard: shard.shard_id,
     max_size=20,
@@ -30,8 +31,10 @@ candidates = st.lists(
         pod_id=st.sampled_from(PODS),
         capacity=st.integers(1, 8),
         shards=st.integers(0, 8),
-        events_per_second=st.floats(0, 1e6),
+        load=st.floats(0, 1e6),
         replica_store=stores,
+        labels=st.sampled_from([{}, {"zone": "a"}]),
+        closed=st.sampled_from([False, False, True]),
     ),
     unique_by=lambda pod: pod.pod_id,
     max_size=4,
@@ -50,10 +53,12 @@ def test_every_plan_is_sound(shards: list[FreeShard], pods: list[Candidate]) -> 
     assert all(plan.waiting.values()), "whoever waits is told why"
     assert all(counts[pod.pod_id] <= max(pod.capacity, pod.shards) for pod in pods)
     for shard in shards:
+        able = [pod for pod in pods if not pod.closed and placement.may_serve(shard, pod)]
+        wanted = [pod for pod in able if shard.pin and pins.matches(shard.pin, pod)] or able
         if shard.shard_id in plan.grants:
-            assert placement.may_serve(shard, by_pod[plan.grants[shard.shard_id]])
+            assert by_pod[plan.grants[shard.shard_id]] in wanted, "a closed pod or against the pin"
         else:
-            able = [pod for pod in pods if placement.may_serve(shard, pod)]
+            able = wanted
             assert all(counts[pod.pod_id] >= pod.capacity for pod in able), "room was left unused"
 
 
@@ -65,8 +70,8 @@ def test_fresh_shards_are_spread_evenly(count: int, pods: int) -> None:
     assert max(given_to) - min(given_to) <= 1
 
 
-def test_equal_counts_are_decided_by_events() -> None:
-    pods = [Candidate(PodId("a"), 9, 1, 50.0), Candidate(PodId("b"), 9, 1, 10.0)]
+def test_the_lighter_pod_gets_a_shard_even_when_it_has_more_of_them() -> None:
+    pods = [Candidate(PodId("a"), 9, 1, 50.0), Candidate(PodId("b"), 9, 2, 20.0)]
     assert placement.decide_placement([FreeShard(ShardId("0-of-1"))], pods).grants == {"0-of-1": "b"}
 
 
@@ -76,6 +81,19 @@ def test_a_served_shard_goes_only_where_its_data_can_be() -> None:
     assert away.waiting == {"0-of-1": "Its file is on a, which is not live and had no replica store."}
     back = placement.decide_placement([served], [Candidate(PodId("b"), 9), Candidate(PodId("a"), 9, shards=5)])
     assert back.grants == {"0-of-1": "a"}
+
+
+def test_a_pin_is_waited_for_only_where_its_pod_is_live_and_full() -> None:
+    shard = FreeShard(ShardId("0-of-1"), pin="zone=a")
+    full = Candidate(PodId("a"), 1, 1, labels={"zone": "a"})
+    other = Candidate(PodId("b"), 9)
+    waiting = placement.decide_placement([shard], [full, other])
+    assert waiting.waiting == {"0-of-1": "It is pinned to zone=a, where every pod is full."}
+    assert placement.decide_placement([shard], [other]).grants == {"0-of-1": "b"}
+    closed = Candidate(PodId("a"), 9, labels={"zone": "a"}, closed=True)
+    assert placement.decide_placement([shard], [closed, other]).grants == {"0-of-1": "b"}
+    alone = placement.decide_placement([FreeShard(ShardId("0-of-1"), last_owner=PodId("a"))], [closed, other])
+    assert alone.waiting == {"0-of-1": "Only a draining pod could serve it."}
 
 
 def test_restricted_shards_do_not_lose_their_place_to_free_ones() -> None:

@@ -162,6 +162,32 @@ class ConfigClient:
         """List the handoffs under way and the latest that are over."""
         return await self._get("/moves", protocol.MoveList)
 
+    async def rebalance_plan(self) -> protocol.RebalancePlan:
+        """Say which shards should move and why; changes nothing."""
+        return await self._get("/rebalance", protocol.RebalancePlan)
+
+    async def rebalance(self) -> protocol.RebalancePlan:
+        """Ask for rounds until all is as even as it can be; `MoveRefusedError` while moves are paused."""
+        return self._decoded(await self._call("POST", "/rebalance", None, CALL_LIMIT), protocol.RebalancePlan)
+
+    async def pause_moves(self, *, paused: bool) -> None:
+        """Stop or allow the moves that nobody asked for by name."""
+        await self._call("POST", "/moves/pause" if paused else "/moves/resume", None, CALL_LIMIT)
+
+    async def drain(self, pod_id: PodId, *, on: bool) -> None:
+        """Empty a pod until this is undone; `NotFoundError` for an unknown pod."""
+        body = msgspec.json.encode(protocol.DrainRequest(on=on))
+        await self._call("POST", f"/pods/{pod_id}/drain", body, CALL_LIMIT)
+
+    async def pin(self, shard_id: ShardId, pin: str | None) -> None:
+        """Pin a shard to a pod, a label or nothing; `NotFoundError` for an unknown shard."""
+        body = msgspec.json.encode(protocol.PinRequest(pin=pin))
+        await self._call("PUT", f"/shards/{shard_id}/pin", body, CALL_LIMIT)
+
+    async def cluster(self) -> protocol.ClusterDetail:
+        """Return what was decided for the whole cluster."""
+        return await self._get("/cluster", protocol.ClusterDetail)
+
     async def watch(self) -> AsyncGenerator[protocol.WatchLine, None]:
         """Follow the table; ends when the service says goodbye, `UnavailableError` when it is silent for `SILENCE_LIMIT` seconds."""
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CALL_LIMIT, sock_read=SILENCE_LIMIT)

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId, TransferId
+from modbot.domain.rebalancing import Cause
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Rate = Annotated[float, msgspec.Meta(ge=0)]
@@ -285,6 +286,7 @@ class MoveDetail(Message, frozen=True, kw_only=True):
     source: PodId
     target: PodId
     reason: str
+    cause: Cause
     state: MoveState
     seconds: float
     detail: str = ""
@@ -294,6 +296,61 @@ class MoveList(Message, frozen=True, kw_only=True):
     """The handoffs under way and the latest that are over, newest first."""
 
     moves: list[MoveDetail]
+
+
+class PlannedMove(Message, frozen=True, kw_only=True):
+    """A handoff that is due. `now`: it would begin at once; the others wait for their turn."""
+
+    shard_id: ShardId
+    source: PodId
+    target: PodId
+    cause: Cause
+    reason: str
+    now: bool
+
+
+class HeldShard(Message, frozen=True, kw_only=True):
+    """A shard that should move and cannot."""
+
+    shard_id: ShardId
+    reason: str
+
+
+class RebalancePlan(Message, frozen=True, kw_only=True):
+    """What should move, in order, and what is to be said about the balance.
+
+    `imbalance`: the load of the most loaded pod over the mean, now and after all moves. `waits`: why nothing begins, or empty.
+    `asked`: people asked for a round, so smaller differences count as well.
+    """
+
+    moves: list[PlannedMove]
+    held: list[HeldShard]
+    verdict: str
+    waits: str
+    imbalance: float
+    imbalance_after: float
+    paused: bool
+    asked: bool
+
+
+class DrainRequest(Message, frozen=True, kw_only=True):
+    """Drain a pod until it is undone, or (`on` false) undo it."""
+
+    on: bool
+
+
+class PinRequest(Message, frozen=True, kw_only=True):
+    """Where people want a shard: a pod's name, a label of pods such as `zone=a`, or null for anywhere."""
+
+    pin: Annotated[str, msgspec.Meta(min_length=1, max_length=130)] | None
+
+
+class ClusterDetail(Message, frozen=True, kw_only=True):
+    """What was decided for the whole cluster."""
+
+    shard_count: int
+    moves_paused: bool
+    rebalance_asked: bool
 
 
 class SessionLimits(Message, frozen=True, kw_only=True):
@@ -390,7 +447,7 @@ class TransferStep(Message, frozen=True, kw_only=True):
     pod_id: PodId
     incarnation: Incarnation
     epoch: Epoch
-    state: Literal[TransferState.MOVED, TransferState.FINISHED, TransferState.CLEARED, TransferState.CANCELLED]
+    state: TransferState
     detail: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
@@ -439,6 +496,7 @@ class ShardDetail(Message, frozen=True, kw_only=True):
     waiting: str = ""
     target: PodId | None = None
     pin: str | None = None
+    weight: float = 0.0
 
 
 class ShardList(Message, frozen=True, kw_only=True):
@@ -448,7 +506,10 @@ class ShardList(Message, frozen=True, kw_only=True):
 
 
 class PodHealth(Message, frozen=True, kw_only=True):
-    """One row of `GET /pods/health`. `lease_seconds` is what remains (negative: ran out that long ago)."""
+    """One row of `GET /pods/health`. `lease_seconds` is what remains (negative: ran out that long ago).
+
+    A `draining` pod is about to stop; a `cordoned` one was drained by an operator. Both lose their shards and receive none.
+    """
 
     pod_id: PodId
     incarnation: Incarnation
@@ -457,6 +518,9 @@ class PodHealth(Message, frozen=True, kw_only=True):
     lease_seconds: float
     capacity: int
     shards: list[ShardLoad]
+    labels: dict[str, str] = {}
+    draining: bool = False
+    cordoned: bool = False
 
 
 class PodList(Message, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ Fed by the config service's watch stream in a task of its own, and kept when the
 because the receiver checks the epoch (I2) and says no when it is wrong. A member that knows nothing yet takes a stale table for the
 same reason. Records may arrive out of order (two config replicas, a
 stream that begins again), so a shard's record is only ever replaced by a later one: a higher epoch is later, and within one epoch
-"nobody" is later than "somebody", because a shard leaves an owner once and gets the next one with a new epoch. The table decides
+"nobody" is later than "somebody", because a shard leaves an owner once and gets the next one with a new epoch. Which guilds have a
+shard of their own has no epoch: the latest line counts, and who comes to a shard that has given a guild away is told so. The table decides
 nothing and asks nobody on the way of a request.
 """
 
@@ -59,7 +60,6 @@ class RoutingTable:
         self._dedicated: dict[GuildId, ShardId] = {}
         self.transfers: list[protocol.Transfer] = []
         self._listeners: list[Listener] = []
-        self._waiting: dict[ShardId, set[asyncio.Event]] = {}
         self._bells: set[asyncio.Event] = set()
         self._filled = asyncio.Event()
         self.connected = False
@@ -114,24 +114,7 @@ class RoutingTable:
             return None
         return Route(shard_id, shard.epoch, shard.owner, self._pods[shard.owner].address)
 
-    async def wait_for_change(self, shard_id: ShardId, epoch: Epoch, *, timeout: float) -> Route | None:  # noqa: ASYNC109 - callers hold a deadline in seconds
-        """Wait until somebody serves the shard with a higher epoch than `epoch`; None after `timeout` seconds."""
-        bell = asyncio.Event()
-        self._waiting.setdefault(shard_id, set()).add(bell)
-        try:
-            async with asyncio.timeout(timeout):
-                while (route := self.route(shard_id)) is None or route.epoch <= epoch:
-                    bell.clear()
-                    await bell.wait()
-        except TimeoutError:
-            return None
-        finally:
-            self._waiting[shard_id].discard(bell)
-            if not self._waiting[shard_id]:
-                del self._waiting[shard_id]
-        return route
-
-    async def wait_for_owner(self, guild_id: GuildId, than: Route | None, *, timeout: float) -> Route | None:  # noqa: ASYNC109 - as above
+    async def wait_for_owner(self, guild_id: GuildId, than: Route | None, *, timeout: float) -> Route | None:  # noqa: ASYNC109 - callers hold a deadline in seconds
         """Wait until a guild is served by another shard, or by its shard under a higher epoch; None after `timeout` seconds."""
         try:
             async with asyncio.timeout(timeout):
@@ -192,9 +175,6 @@ class RoutingTable:
     def _ring(self) -> None:
         for bell in self._bells:
             bell.set()
-        for bells in self._waiting.values():
-            for bell in bells:
-                bell.set()
 
 
 def _newer(route: Route, than: Route | None) -> bool:

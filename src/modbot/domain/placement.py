@@ -1,17 +1,19 @@
 """Where a shard without an owner goes, and how the REST budget is shared: pure decisions of the config service.
 
 A shard that was served before has a file. It may only go to the pod that served it last (the file is there) or to a pod that can
-restore from the store that the last owner replicated to (I8). Among the pods that may have it, the one with the fewest shards gets
-it, then the one with the fewest events per second. What cannot be placed keeps a reason that a person can read. This module never
-moves a shard that has an owner.
+restore from the store that the last owner replicated to (I8). A closed pod (draining) is given nothing. Among the pods that may have
+it and that its pin allows, the least loaded one gets it; what a shard weighs is the same as in rebalancing (`weights.py`). What
+cannot be placed keeps a reason that a person can read. This module never moves a shard that has an owner.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from modbot.domain import pins, weights
 from modbot.domain.ids import PodId, ShardId
 
 SMALLEST_SHARE = 1.0
@@ -29,19 +31,22 @@ class FreeShard:
     shard_id: ShardId
     last_owner: PodId | None = None
     replica_store: str | None = None
-    events_per_second: float = 0.0
+    weight: float = weights.BASE
+    pin: str | None = None
     barred: frozenset[PodId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A pod with a valid lease and what it carries now."""
+    """A pod with a valid lease and what it carries now: `shards` counts those that are being handed to it, `load` is their weight."""
 
     pod_id: PodId
     capacity: int
     shards: int = 0
-    events_per_second: float = 0.0
+    load: float = 0.0
     replica_store: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +67,28 @@ def may_serve(shard: FreeShard, pod: Candidate) -> bool:
 
 
 def decide_placement(shards: Sequence[FreeShard], pods: Sequence[Candidate]) -> Plan:
-    """Give each free shard to the least loaded pod that may serve it and has room; the shards with the fewest choices go first."""
+    """Give each free shard to the least loaded pod that may have it and has room; the shards with the fewest choices go first.
+
+    A pin counts among the pods that could serve the shard; where it names none of them, it is put aside.
+    """
     plan = Plan()
+    able = _able(shards, pods)
     counts = {pod.pod_id: pod.shards for pod in pods}
-    events = {pod.pod_id: pod.events_per_second for pod in pods}
-    choices = {shard.shard_id: [pod for pod in pods if may_serve(shard, pod)] for shard in shards}
-    for shard in sorted(shards, key=lambda each: (len(choices[each.shard_id]), -each.events_per_second)):
-        able = choices[shard.shard_id]
-        roomy = [pod for pod in able if counts[pod.pod_id] < pod.capacity]
-        if not roomy:
-            plan.waiting[shard.shard_id] = _reason(shard, pods, able)
+    loads = {pod.pod_id: pod.load for pod in pods}
+    heaps: dict[int, list[tuple[float, int, PodId]]] = {}
+    capacity = {pod.pod_id: pod.capacity for pod in pods}
+    for shard in sorted(shards, key=lambda each: (len(able[each.shard_id]), -each.weight)):
+        choices = able[shard.shard_id]
+        if id(choices) not in heaps:
+            heaps[id(choices)] = [(loads[pod.pod_id], counts[pod.pod_id], pod.pod_id) for pod in choices]
+            heapq.heapify(heaps[id(choices)])
+        best = _least_loaded(heaps[id(choices)], loads, counts, capacity)
+        if best is None:
+            plan.waiting[shard.shard_id] = _reason(shard, pods, choices)
             continue
-        best = min(roomy, key=lambda pod: (counts[pod.pod_id], events[pod.pod_id], pod.pod_id))
-        plan.grants[shard.shard_id] = best.pod_id
-        counts[best.pod_id] += 1
-        events[best.pod_id] += shard.events_per_second
+        plan.grants[shard.shard_id] = best
+        counts[best] += 1
+        loads[best] += shard.weight
     return plan
 
 
@@ -106,6 +118,36 @@ def decide_rest_share(*, total: float, mine: float, demands: Sequence[float], re
     return max(0.0, math.floor(share * _STEPS) / _STEPS)
 
 
+def _able(shards: Sequence[FreeShard], pods: Sequence[Candidate]) -> dict[ShardId, Sequence[Candidate]]:
+    """Return per shard the pods it may go to; shards of the same kind share one list."""
+    kinds: dict[tuple[PodId | None, str | None, str | None], Sequence[Candidate]] = {}
+    able = {}
+    for shard in shards:
+        kind = (shard.last_owner, shard.replica_store, shard.pin)
+        if kind not in kinds:
+            kinds[kind] = pins.choices(shard.pin, [pod for pod in pods if not pod.closed and may_serve(shard, pod)])
+        able[shard.shard_id] = kinds[kind]
+    return able
+
+
+def _least_loaded(
+    heap: list[tuple[float, int, PodId]],
+    loads: Mapping[PodId, float],
+    counts: Mapping[PodId, int],
+    capacity: Mapping[PodId, int],
+) -> PodId | None:
+    """Return the first pod with room. Loads only grow, so an outdated entry is replaced when it comes to the top, and a full pod goes."""
+    while heap:
+        load, count, pod_id = heap[0]
+        if counts[pod_id] >= capacity[pod_id]:
+            heapq.heappop(heap)
+        elif (load, count) != (loads[pod_id], counts[pod_id]):
+            heapq.heapreplace(heap, (loads[pod_id], counts[pod_id], pod_id))
+        else:
+            return pod_id
+    return None
+
+
 def _reason(shard: FreeShard, pods: Sequence[Candidate], able: Sequence[Candidate]) -> str:
     if not pods:
         return "No pod is live."
@@ -114,7 +156,14 @@ def _reason(shard: FreeShard, pods: Sequence[Candidate], able: Sequence[Candidat
             f"{shard.last_owner} may be acting in failsafe mode, and does not know {', '.join(sorted(shard.barred))}."
         )
     if able:
-        return "Every pod that may serve it is full."
+        pinned = shard.pin is not None and all(pins.matches(shard.pin, pod) for pod in able)
+        return (
+            f"It is pinned to {shard.pin}, where every pod is full."
+            if pinned
+            else "Every pod that may serve it is full."
+        )
+    if any(pod.closed and may_serve(shard, pod) for pod in pods):
+        return "Only a draining pod could serve it."
     if shard.replica_store is None:
         return f"Its file is on {shard.last_owner}, which is not live and had no replica store."
     return f"Neither {shard.last_owner} nor a pod that can restore from its replica store is live."

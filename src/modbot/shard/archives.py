@@ -12,10 +12,11 @@ from pathlib import Path
 import structlog
 
 from modbot.domain.ids import GuildId
-from modbot.shard import archive, exporting, importing
+from modbot.shard import archive, exporting, importing, transfers
 from modbot.shard.archive import Manifest, Purpose
 from modbot.shard.engine import Engine
 from modbot.shard.importing import Imported
+from modbot.shard.transaction import Transaction
 
 _log = structlog.get_logger()
 
@@ -38,16 +39,18 @@ async def export_guild(engine: Engine, guild_id: GuildId, target: Path, *, purpo
 async def import_guild(engine: Engine, guild_id: GuildId, path: Path, *, replace: bool) -> Imported:
     """Check the archive at `path` and bring it in, or change nothing; the file is used up by it (it may be migrated).
 
-    Raises what `archive.check` and `importing.bring_in` raise.
+    Raises what `archive.check` and `importing.bring_in` raise, and `GuildMovingError` while the guild changes shards.
     """
     registry = engine.tools.registry
     manifest = await asyncio.to_thread(archive.check, path, guild_id=guild_id, versions=registry.versions)
     await asyncio.to_thread(importing.migrate, path, registry.series)
+
+    def bring_in(tx: Transaction) -> Imported:
+        transfers.require_served(tx, guild_id)
+        return importing.bring_in(tx, path, manifest, replace=replace)
+
     async with engine.without_effects(guild_id):
-        done = await engine.commit(
-            lambda tx: importing.bring_in(tx, path, manifest, replace=replace),
-            durable=True,
-        )
+        done = await engine.commit(bring_in, durable=True)
     _log.warning(
         "guild_imported",
         shard=engine.shard_id,

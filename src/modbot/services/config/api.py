@@ -136,6 +136,17 @@ OPERATIONS: tuple[Operation, ...] = (
         gives=protocol.Transfer,
         errors=(NotFoundError, StaleEpochError),
     ),
+    Operation("POST", "/moves/pause", operations.pause_moves),
+    Operation("POST", "/moves/resume", operations.resume_moves),
+    Operation("GET", "/rebalance", operations.rebalance_plan, gives=protocol.RebalancePlan),
+    Operation("POST", "/rebalance", operations.rebalance, gives=protocol.RebalancePlan, errors=(MoveRefusedError,)),
+    Operation(
+        "POST", "/pods/{pod_id}/drain", operations.drain_pod, takes=protocol.DrainRequest, errors=(NotFoundError,)
+    ),
+    Operation(
+        "PUT", "/shards/{shard_id}/pin", operations.pin_shard, takes=protocol.PinRequest, errors=(NotFoundError,)
+    ),
+    Operation("GET", "/cluster", operations.cluster, gives=protocol.ClusterDetail),
     Operation("POST", "/inbox", operations.append_inbox, takes=protocol.AppendRequest, errors=(NotFoundError,)),
     Operation(
         "POST", "/inbox/deferred", operations.defer_inbox, takes=protocol.DeferredRequest, errors=(NotFoundError,)

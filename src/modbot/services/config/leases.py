@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from modbot.cluster import protocol
-from modbot.domain import placement
+from modbot.domain import placement, weights
 from modbot.domain.errors import PodBusyError, StaleEpochError
 from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
 from modbot.services.config import outages
@@ -171,6 +171,8 @@ async def _measurements(connection: Connection, pod_id: PodId, request: protocol
             [load.file_bytes for load in loads],
             [load.replica_lag for load in loads],
             [load.replicated_seq for load in loads],
+            weights.LONGEST_REPORT,
+            weights.MEAN_SECONDS,
         )
     if request.invalid_requests:
         await connection.one("count_invalid", egress, request.invalid_requests)

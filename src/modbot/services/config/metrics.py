@@ -43,6 +43,22 @@ class Metrics:
             "modbot_config_takeovers", "Shards that this replica took from pods whose lease ran out."
         )
 
+        self.moves = prometheus_client.Counter(
+            "modbot_config_moves",
+            "Handoffs by cause (drain, pin, balance, operator) and outcome (begun, done, cancelled).",
+            ["cause", "outcome"],
+            registry=self.registry,
+        )
+        self.moves_held = self._gauge(
+            "modbot_config_moves_held", "Shards that should move and cannot, as last planned."
+        )
+        self.imbalance = self._gauge(
+            "modbot_config_imbalance",
+            "Load of the most loaded open pod over the mean, as last planned by this replica.",
+        )
+        self.draining = self._gauge("modbot_config_draining_pods", "Live pods that are being emptied.")
+        self.moving = self._gauge("modbot_config_moving_shards", "Handoffs under way.")
+
     def _counter(self, name: str, text: str) -> prometheus_client.Counter:
         return prometheus_client.Counter(name, text, registry=self.registry)
 
@@ -54,6 +70,8 @@ class Metrics:
         for state in protocol.PodState:
             self.pods.labels(state.value).set(sum(pod.state == state for pod in table.pods))
         self.unowned.set(sum(shard.owner is None for shard in table.shards))
+        self.moving.set(sum(shard.target is not None for shard in table.shards))
+        self.draining.set(sum(pod.draining and pod.state == protocol.PodState.LIVE for pod in table.pods))
 
     def render(self) -> bytes:
         """Return the text format."""

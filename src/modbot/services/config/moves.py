@@ -17,6 +17,7 @@ from typing import Any
 from modbot.cluster import protocol
 from modbot.domain.errors import MoveRefusedError, NotFoundError, StaleEpochError
 from modbot.domain.ids import MoveId, PodId, ShardId
+from modbot.domain.rebalancing import Cause
 from modbot.services.config import leases
 from modbot.services.config.database import Connection, Database
 
@@ -29,11 +30,13 @@ _OVER = "The handoff is over."
 async def begin(database: Database, shard_id: ShardId, *, target: PodId, reason: str) -> protocol.MoveAnswer:
     """Aim a shard at a pod. `NotFoundError`: no such shard; `MoveRefusedError` says why it cannot be moved there now."""
     async with database.transaction() as connection:
-        return await aim(connection, shard_id, target=target, reason=reason)
+        return await aim(connection, shard_id, target=target, reason=reason, cause=Cause.OPERATOR)
 
 
-async def aim(connection: Connection, shard_id: ShardId, *, target: PodId, reason: str) -> protocol.MoveAnswer:
-    """Do what `begin` does, inside a transaction of the caller."""
+async def aim(
+    connection: Connection, shard_id: ShardId, *, target: PodId, reason: str, cause: Cause
+) -> protocol.MoveAnswer:
+    """Do what `begin` does, inside a transaction of the caller; one with several moves locks all targets first (`lock_targets`)."""
     pod = await connection.one("lock_target", target)
     row = await connection.one("lock_shard", shard_id)
     if row is None:
@@ -42,15 +45,17 @@ async def aim(connection: Connection, shard_id: ShardId, *, target: PodId, reaso
     refusal = _refusal(row, pod, target, carried)
     if refusal:
         raise MoveRefusedError(refusal)
-    move_id = await connection.value("log_move", shard_id, row["owner"], target, row["epoch"], reason)
+    move_id = await connection.value("log_move", shard_id, row["owner"], target, row["epoch"], reason, cause)
     await connection.one("begin_move", shard_id, row["epoch"], target, pod["incarnation"], move_id)
     return protocol.MoveAnswer(
         move_id=MoveId(move_id), shard_id=shard_id, source=PodId(row["owner"]), target=PodId(target)
     )
 
 
-async def complete(database: Database, shard_id: ShardId, request: protocol.HandoffRequest) -> protocol.Shard:
-    """Make the target the owner; `StaleEpochError` when the handoff is over or anything changed."""
+async def complete(
+    database: Database, shard_id: ShardId, request: protocol.HandoffRequest
+) -> tuple[protocol.Shard, Cause]:
+    """Make the target the owner; `StaleEpochError` when the handoff is over or anything changed. Also says why the shard moved."""
     async with database.transaction() as connection:
         await connection.one("hold_pod", request.pod_id)  # a sweep must not end it while it is made the owner
         row = await connection.one(
@@ -58,19 +63,17 @@ async def complete(database: Database, shard_id: ShardId, request: protocol.Hand
         )
         if row is None:
             raise StaleEpochError(_OVER)
-        await connection.one("finish_move", request.move_id, protocol.MoveState.DONE, request.detail)
-        return leases.shard(row)
+        return leases.shard(row), await _finish(connection, protocol.MoveState.DONE, request)
 
 
-async def cancel(database: Database, shard_id: ShardId, request: protocol.HandoffRequest) -> None:
+async def cancel(database: Database, shard_id: ShardId, request: protocol.HandoffRequest) -> Cause | None:
     """Let the source keep the shard. A source that finds it cancelled already, and itself the owner, may go on just the same.
 
-    `StaleEpochError` when the handoff was completed, or the caller has nothing to do with the shard any more.
+    Says why it moved. `StaleEpochError` when the handoff was completed, or the caller has nothing to do with the shard any more.
     """
     async with database.transaction() as connection:
         if await connection.one("cancel_move", shard_id, request.epoch, request.move_id) is not None:
-            await connection.one("finish_move", request.move_id, protocol.MoveState.CANCELLED, request.detail)
-            return
+            return await _finish(connection, protocol.MoveState.CANCELLED, request)
         row = await connection.one("lock_shard", shard_id)
         if row is None or (row["owner"], str(row["incarnation"]), row["epoch"]) != (
             request.pod_id,
@@ -78,6 +81,7 @@ async def cancel(database: Database, shard_id: ShardId, request: protocol.Handof
             request.epoch,
         ):
             raise StaleEpochError(_OVER)
+        return None
 
 
 async def latest(database: Database) -> protocol.MoveList:
@@ -92,6 +96,7 @@ async def latest(database: Database) -> protocol.MoveList:
                 source=PodId(row["source"]),
                 target=PodId(row["target"]),
                 reason=row["reason"],
+                cause=Cause(row["cause"]),
                 state=protocol.MoveState(row["state"]),
                 seconds=row["seconds"],
                 detail=row["detail"],
@@ -99,6 +104,10 @@ async def latest(database: Database) -> protocol.MoveList:
             for row in rows
         ]
     )
+
+
+async def _finish(connection: Connection, state: protocol.MoveState, request: protocol.HandoffRequest) -> Cause:
+    return Cause(await connection.value("finish_move", request.move_id, state, request.detail))
 
 
 def _refusal(row: Any, pod: Any, target: PodId, carried: int) -> str:

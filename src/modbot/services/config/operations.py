@@ -10,9 +10,21 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 
 from modbot.cluster import protocol
+from modbot.domain import pins
 from modbot.domain.errors import InvalidInputError, UnavailableError
 from modbot.domain.ids import TransferId
-from modbot.services.config import anonymity, board, calls, dedicating, inbox, leases, moves, permits, views
+from modbot.services.config import (
+    anonymity,
+    board,
+    calls,
+    dedicating,
+    inbox,
+    leases,
+    moves,
+    permits,
+    rebalancing,
+    views,
+)
 from modbot.services.config.calls import Query
 from modbot.services.config.service import Service
 
@@ -42,7 +54,11 @@ async def register(service: Service, call: Call) -> protocol.Grant:
 async def renew(service: Service, call: Call) -> protocol.Grant:
     """Extend the lease of a pod and take its measurements."""
     calls.incarnation(call.body.incarnation)
-    return await leases.renew(service.database, service.terms, calls.pod_id(call.path["pod_id"]), call.body)
+    body: protocol.RenewRequest = call.body
+    grant = await leases.renew(service.database, service.terms, calls.pod_id(call.path["pod_id"]), body)
+    if body.draining:
+        service.rebalancer.soon()
+    return grant
 
 
 async def leave(service: Service, call: Call) -> None:
@@ -70,13 +86,17 @@ async def move(service: Service, call: Call) -> protocol.MoveAnswer:
 async def complete_move(service: Service, call: Call) -> protocol.Shard:
     """Make the target of a handoff the owner: one compare-and-set."""
     calls.incarnation(call.body.incarnation)
-    return await moves.complete(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+    shard, cause = await moves.complete(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+    service.metrics.moves.labels(cause, protocol.MoveState.DONE).inc()
+    service.rebalancer.soon()
+    return shard
 
 
 async def cancel_move(service: Service, call: Call) -> None:
     """Give a handoff up: the source keeps the shard."""
     calls.incarnation(call.body.incarnation)
-    await moves.cancel(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+    cause = await moves.cancel(service.database, calls.shard_id(call.path["shard_id"]), call.body)
+    service.metrics.moves.labels(cause, protocol.MoveState.CANCELLED).inc()
 
 
 async def list_moves(service: Service, _call: Call) -> protocol.MoveList:
@@ -119,11 +139,55 @@ async def read_transfer(service: Service, call: Call) -> protocol.Transfer:
 async def advance_transfer(service: Service, call: Call) -> protocol.Transfer:
     """Make one step of a transfer; only the owner of the side whose step it is may."""
     calls.incarnation(call.body.incarnation)
+    if call.body.state is protocol.TransferState.MOVING:
+        raise InvalidInputError("A transfer begins with POST /reassign-guild.")
     return await dedicating.advance(service.database, _transfer_id(call), call.body)
 
 
 def _transfer_id(call: Call) -> TransferId:
     return TransferId(calls.number(call.path["transfer_id"], "The transfer"))
+
+
+async def rebalance_plan(service: Service, _call: Call) -> protocol.RebalancePlan:
+    """Say which shards should move and why; changes nothing."""
+    return await rebalancing.look(service.database, settle=service.settings.placement_settle)
+
+
+async def rebalance(service: Service, _call: Call) -> protocol.RebalancePlan:
+    """Make the cluster as even as it can be, whatever the thresholds; the rounds begin at once."""
+    plan = await rebalancing.ask(service.database, settle=service.settings.placement_settle)
+    service.rebalancer.soon()
+    return plan
+
+
+async def pause_moves(service: Service, _call: Call) -> None:
+    """Begin no moves but those of pods that stop and those that are asked for by name."""
+    await rebalancing.pause(service.database, paused=True)
+
+
+async def resume_moves(service: Service, _call: Call) -> None:
+    """Allow moves again."""
+    await rebalancing.pause(service.database, paused=False)
+    service.rebalancer.soon()
+
+
+async def drain_pod(service: Service, call: Call) -> None:
+    """Empty a pod and give it nothing until this is undone."""
+    await rebalancing.cordon(service.database, calls.pod_id(call.path["pod_id"]), on=call.body.on)
+    service.rebalancer.soon()
+
+
+async def pin_shard(service: Service, call: Call) -> None:
+    """Say where a shard should be: on a pod, where a label is, or anywhere."""
+    body: protocol.PinRequest = call.body
+    wanted = None if body.pin is None else pins.parse_pin(body.pin)
+    await rebalancing.pin(service.database, calls.shard_id(call.path["shard_id"]), wanted)
+    service.rebalancer.soon()
+
+
+async def cluster(service: Service, _call: Call) -> protocol.ClusterDetail:
+    """Return what was decided for the whole cluster: shard count, pause."""
+    return await views.cluster(service.database)
 
 
 async def append_inbox(service: Service, call: Call) -> None:

@@ -98,7 +98,8 @@ SELECT nextval('answers')
 SELECT pod_id, incarnation, address, state, draining FROM pods WHERE state = 'live' ORDER BY pod_id
 
 -- name: report_load
--- Store the measurements of shards that the reporter ($1, $2) owns in that epoch; others are ignored.
+-- Store the measurements of shards that the reporter ($1, $2) owns in that epoch; others are ignored. `usual_events` is the slow mean:
+-- a report speaks for the seconds since the last one, $13 at most, over a time constant of $14; one without a connection says nothing.
 INSERT INTO shard_load AS l
     (shard_id, epoch, guilds, events_per_second, lag_seconds, connected, rows, file_bytes, replica_lag, replicated_seq)
 SELECT s.shard_id, s.epoch, r.guilds, r.events_per_second, r.lag_seconds, r.connected, r.rows, r.file_bytes, r.replica_lag,
@@ -110,7 +111,11 @@ JOIN shards s ON s.shard_id = r.shard_id AND s.epoch = r.epoch AND s.owner = $1 
 ON CONFLICT (shard_id) DO UPDATE SET
     epoch = excluded.epoch, guilds = excluded.guilds, events_per_second = excluded.events_per_second,
     lag_seconds = excluded.lag_seconds, connected = excluded.connected, rows = excluded.rows, file_bytes = excluded.file_bytes,
-    replica_lag = excluded.replica_lag, replicated_seq = excluded.replicated_seq, reported_at = excluded.reported_at
+    replica_lag = excluded.replica_lag, replicated_seq = excluded.replicated_seq, reported_at = excluded.reported_at,
+    usual_events = CASE WHEN excluded.connected
+        THEN l.usual_events + (excluded.events_per_second - l.usual_events)
+            * (1 - exp(-least(greatest(0, extract(epoch FROM excluded.reported_at - l.reported_at)), $13::float8)::float8 / $14::float8))
+        ELSE l.usual_events END
 
 -- name: count_invalid
 -- Add invalid requests ($2) to the ten-second bucket of an egress address.
@@ -231,8 +236,8 @@ RETURNING shard_id
 
 -- name: free_shards
 -- The shards that nobody owns and that are not reserved for a pod that left.
-SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store,
-       coalesce(l.events_per_second, 0) AS events_per_second,
+SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store, s.pin,
+       coalesce(l.usual_events, 0) AS usual_events, coalesce(l.guilds, 0) AS guilds, coalesce(l.rows, 0) AS rows,
        extract(epoch FROM clock_timestamp() - s.freed_at)::float8 AS free_for
 FROM shards s LEFT JOIN shard_load l USING (shard_id)
 WHERE s.owner IS NULL AND NOT s.retired AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
@@ -240,8 +245,8 @@ ORDER BY s.number
 
 -- name: lock_free_shards
 -- The same rows as `free_shards`, locked; one that a registration is reclaiming right now is skipped.
-SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store,
-       coalesce(l.events_per_second, 0) AS events_per_second,
+SELECT s.shard_id, s.epoch, s.last_owner, s.replica_store, s.pin,
+       coalesce(l.usual_events, 0) AS usual_events, coalesce(l.guilds, 0) AS guilds, coalesce(l.rows, 0) AS rows,
        extract(epoch FROM clock_timestamp() - s.freed_at)::float8 AS free_for
 FROM shards s LEFT JOIN shard_load l USING (shard_id)
 WHERE s.owner IS NULL AND NOT s.retired AND (s.reserved_until IS NULL OR s.reserved_until <= clock_timestamp())
@@ -249,21 +254,21 @@ ORDER BY s.number FOR NO KEY UPDATE OF s SKIP LOCKED
 
 -- name: candidates
 -- The pods with a valid lease.
-SELECT pod_id, incarnation, capacity, replica_store FROM pods
+SELECT pod_id, incarnation, capacity, replica_store, labels, draining OR cordoned AS closed FROM pods
 WHERE state = 'live' AND lease_until > clock_timestamp() ORDER BY pod_id
 
 -- name: lock_candidates
 -- The pods with a valid lease, locked against ending while shards are granted to them.
-SELECT pod_id, incarnation, capacity, replica_store,
+SELECT pod_id, incarnation, capacity, replica_store, labels, draining OR cordoned AS closed,
        extract(epoch FROM clock_timestamp() - joined_at)::float8 AS joined_for
 FROM pods WHERE state = 'live' AND lease_until > clock_timestamp()
 ORDER BY pod_id FOR SHARE
 
 -- name: burdens
--- How many shards and events per second each pod carries.
-SELECT s.owner, count(*) AS shards, coalesce(sum(l.events_per_second), 0)::float8 AS events_per_second
+-- What is carried: every shard with an owner, to whom it is being handed, and what its weight is made of.
+SELECT s.owner, s.target, coalesce(l.usual_events, 0) AS usual_events, coalesce(l.guilds, 0) AS guilds, coalesce(l.rows, 0) AS rows
 FROM shards s LEFT JOIN shard_load l USING (shard_id)
-WHERE s.owner IS NOT NULL GROUP BY s.owner
+WHERE s.owner IS NOT NULL
 
 -- name: grant
 -- Give shards ($1, in the epochs $2) to pods ($3): epoch+1, guarded by the old epoch, by having no owner and by a valid lease (I1).
@@ -278,8 +283,9 @@ WHERE shards.shard_id = g.shard_id AND shards.epoch = g.epoch AND shards.owner I
 RETURNING shards.shard_id
 
 -- name: forget_old
--- Drop inbox entries past their 14 minutes, invalid-request buckets that count no more, and anonymity keys of past days.
+-- Drop inbox entries past their 14 minutes, invalid-request buckets that count no more, anonymity keys of past days, and moves of a month ago.
 WITH stale AS (DELETE FROM invalid_requests WHERE bucket < clock_timestamp() - interval '20 minutes'),
+     old_moves AS (DELETE FROM moves WHERE finished_at < clock_timestamp() - interval '30 days'),
      past AS (DELETE FROM anonymity_keys WHERE day < (now() AT TIME ZONE 'UTC')::date)
 DELETE FROM inbox WHERE expires_at <= clock_timestamp()
 
@@ -368,7 +374,7 @@ SELECT DISTINCT shard_id FROM inbox WHERE deferred AND expires_at > clock_timest
 
 -- name: all_pods
 -- Every pod as members see it.
-SELECT pod_id, incarnation, address, state, draining FROM pods ORDER BY pod_id
+SELECT pod_id, incarnation, address, state, draining OR cordoned AS draining FROM pods ORDER BY pod_id
 
 -- name: all_shards
 -- Every shard as members see it; `served` once the owner has reported on it under this epoch.
@@ -381,9 +387,10 @@ FROM shards s LEFT JOIN shard_load l ON l.shard_id = s.shard_id AND l.epoch = s.
 SELECT shard_id, owner, incarnation, epoch, replica_store, move_id FROM shards WHERE shard_id = $1 FOR NO KEY UPDATE
 
 -- name: lock_target
--- A pod that may receive shards (`$1`), locked against ending: a valid lease, not draining.
+-- A pod that may receive shards (`$1`): a valid lease, not draining. Locked against ending, and against everybody else who would
+-- count what it carries and add to it.
 SELECT pod_id, incarnation, replica_store, capacity FROM pods
-WHERE pod_id = $1 AND state = 'live' AND lease_until > clock_timestamp() AND NOT draining FOR SHARE
+WHERE pod_id = $1 AND state = 'live' AND lease_until > clock_timestamp() AND NOT draining AND NOT cordoned FOR NO KEY UPDATE
 
 -- name: hold_pod
 -- Lock a pod's row against ending while it is made an owner.
@@ -394,8 +401,8 @@ SELECT pod_id FROM pods WHERE pod_id = $1 FOR SHARE
 SELECT count(*) FROM shards WHERE owner = $1 OR target = $1
 
 -- name: log_move
--- Remember a handoff that begins: shard, source, target, epoch, reason.
-INSERT INTO moves (shard_id, source, target, epoch, reason) VALUES ($1, $2, $3, $4, $5) RETURNING move_id
+-- Remember a handoff that begins: shard, source, target, epoch, reason, cause.
+INSERT INTO moves (shard_id, source, target, epoch, reason, cause) VALUES ($1, $2, $3, $4, $5, $6) RETURNING move_id
 
 -- name: begin_move
 -- Aim a shard ($1) of an owner in an epoch ($2) at a target ($3, $4) under the name $5; no row when something changed meanwhile.
@@ -421,7 +428,7 @@ WHERE shard_id = $1 AND epoch = $2 AND move_id = $3 RETURNING shard_id
 
 -- name: finish_move
 -- Write down how a handoff ($1) ended ($2), with a detail.
-UPDATE moves SET state = $2, detail = $3, finished_at = clock_timestamp() WHERE move_id = $1 AND state = 'moving'
+UPDATE moves SET state = $2, detail = $3, finished_at = clock_timestamp() WHERE move_id = $1 AND state = 'moving' RETURNING cause
 
 -- name: end_stray_moves
 -- Clear handoffs whose target is not alive any more, and close the record of every handoff that no shard is in ($1: seconds after
@@ -438,16 +445,72 @@ UPDATE moves SET state = 'cancelled', finished_at = clock_timestamp(),
     detail = CASE WHEN detail = '' THEN 'One side was lost or it took too long.' ELSE detail END
 WHERE state = 'moving' AND (move_id IN (SELECT move_id FROM stuck)
     OR NOT EXISTS (SELECT FROM shards s WHERE s.move_id = moves.move_id))
+RETURNING cause
+
+-- name: try_rebalance
+-- At most one replica rebalances at a time. Correctness does not hang on it: every move is guarded by itself.
+SELECT pg_try_advisory_xact_lock(7214003)
+
+-- name: cluster_settings
+-- What people decided about moves.
+SELECT shard_count, moves_paused, rebalance_asked FROM settings
+
+-- name: movable_pods
+-- The pods with a valid lease, as the rebalancer sees them.
+SELECT pod_id, capacity, replica_store, labels, draining, cordoned,
+       extract(epoch FROM clock_timestamp() - joined_at)::float8 AS joined_for,
+       extract(epoch FROM clock_timestamp() - first_seen_at)::float8 AS seen_for
+FROM pods WHERE state = 'live' AND lease_until > clock_timestamp() ORDER BY pod_id
+
+-- name: movable_shards
+-- Every shard with an owner, where it is going, its pin and what its weight is made of.
+SELECT s.shard_id, s.owner, s.target, s.pin,
+       coalesce(l.usual_events, 0) AS usual_events, coalesce(l.guilds, 0) AS guilds, coalesce(l.rows, 0) AS rows
+FROM shards s LEFT JOIN shard_load l USING (shard_id)
+WHERE s.owner IS NOT NULL ORDER BY s.number
+
+-- name: ended_lately
+-- The shards whose last handoff was done within $1 seconds, or was given up within $2 seconds.
+SELECT DISTINCT ON (shard_id) shard_id, state FROM moves
+WHERE finished_at > clock_timestamp() - make_interval(secs => greatest($1, $2))
+  AND (state = 'done' AND finished_at > clock_timestamp() - make_interval(secs => $1)
+       OR state = 'cancelled' AND finished_at > clock_timestamp() - make_interval(secs => $2))
+ORDER BY shard_id, move_id DESC
+
+-- name: begun_lately
+-- How many handoffs for pins and balance began within `$1` seconds.
+SELECT count(*) FROM moves
+WHERE started_at > clock_timestamp() - make_interval(secs => $1) AND cause IN ('pin', 'balance')
+
+-- name: lock_targets
+-- Lock the pods that are about to receive shards, in the one order, before any shard is locked.
+SELECT pod_id FROM pods WHERE pod_id = ANY($1::text[]) ORDER BY pod_id FOR NO KEY UPDATE
+
+-- name: pause_moves
+-- Stop ($1) or allow the moves that nobody asked for by name; a round that was asked for is given up with a pause.
+UPDATE settings SET moves_paused = $1, rebalance_asked = rebalance_asked AND NOT $1
+
+-- name: ask_rebalance
+-- People want ($1) a round until all is as even as it can be, or it is finished; no row while moves are paused.
+UPDATE settings SET rebalance_asked = $1 WHERE NOT (moves_paused AND $1) RETURNING rebalance_asked
+
+-- name: cordon
+-- An operator drains a pod ($2) or lets it receive again; no row for an unknown pod.
+UPDATE pods SET cordoned = $2 WHERE pod_id = $1 RETURNING pod_id
+
+-- name: pin_shard
+-- Pin a shard to a pod or a label ($2), or to nothing; no row for an unknown shard.
+UPDATE shards SET pin = $2 WHERE shard_id = $1 RETURNING shard_id
 
 -- name: list_moves
 -- The handoffs under way and the latest that are over.
-SELECT move_id, shard_id, source, target, reason, state, detail,
+SELECT move_id, shard_id, source, target, reason, cause, state, detail,
        extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 AS seconds
 FROM moves ORDER BY move_id DESC LIMIT $1
 
 -- name: pods_health
 -- Every pod with what remains of its lease.
-SELECT pod_id, incarnation, address, state, capacity,
+SELECT pod_id, incarnation, address, state, capacity, labels, draining, cordoned,
        extract(epoch FROM lease_until - clock_timestamp())::float8 AS lease_seconds
 FROM pods ORDER BY pod_id
 
@@ -460,9 +523,10 @@ WHERE s.owner IS NOT NULL ORDER BY s.number
 
 -- name: shard_details
 -- Every shard with its history, for people.
-SELECT shard_id, epoch, owner, last_owner, replica_store, target, pin,
-       coalesce(reserved_until > clock_timestamp(), false) AS reserved
-FROM shards WHERE NOT retired ORDER BY number
+SELECT s.shard_id, s.epoch, s.owner, s.last_owner, s.replica_store, s.target, s.pin,
+       coalesce(s.reserved_until > clock_timestamp(), false) AS reserved,
+       coalesce(l.usual_events, 0) AS usual_events, coalesce(l.guilds, 0) AS guilds, coalesce(l.rows, 0) AS rows
+FROM shards s LEFT JOIN shard_load l USING (shard_id) WHERE NOT s.retired ORDER BY s.number
 
 -- name: offer_anonymity_key
 -- Make $1 the key of today (UTC) unless today has one. `now()` is the same moment in both statements of the transaction.

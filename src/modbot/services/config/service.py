@@ -1,4 +1,4 @@
-"""The config service as an object: its database, board, sweeper and metrics, started and stopped together."""
+"""The config service as an object: its database, board, sweeper, rebalancer and metrics, started and stopped together."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from modbot.cluster import protocol
 from modbot.domain.errors import UnavailableError
 from modbot.ops import statements
 from modbot.ops.settings import ConfigSettings
-from modbot.services.config import board, database, leases, migrating, sweeping
+from modbot.services.config import board, database, leases, migrating, rebalancing, sweeping
 from modbot.services.config.metrics import Metrics
 
 _START_LIMIT = 30.0
@@ -29,14 +30,15 @@ class Service:
     database: database.Database
     board: board.Board
     sweeper: sweeping.Sweeper
+    rebalancer: rebalancing.Rebalancer
     metrics: Metrics
 
 
 @contextlib.asynccontextmanager
 async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
-    """Prepare the database, then keep board and sweeper running; waits up to `_START_LIMIT` seconds for PostgreSQL.
+    """Prepare the database, then keep board, sweeper and rebalancer running; waits up to `_START_LIMIT` seconds for PostgreSQL.
 
-    A defect in either ends the block, and so the process: a replica that decides nothing any more must not look alive.
+    A defect in any of them ends the block, and so the process: a replica that decides nothing any more must not look alive.
     `SettingsError` when the database was set up with another shard count, `UnavailableError` when it does not come.
     """
     queries = statements.load("modbot.services.config")
@@ -47,17 +49,30 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
         metrics.grants.inc(done.granted)
         metrics.takeovers.inc(done.freed)
         metrics.resting.set(bool(done.resting))
+        for cause in done.stray:
+            metrics.moves.labels(cause, protocol.MoveState.CANCELLED).inc()
+
+    def report_round(done: rebalancing.Round) -> None:
+        for move in done.begun:
+            metrics.moves.labels(move.cause, "begun").inc()
+        metrics.imbalance.set(done.plan.imbalance)
+        metrics.moves_held.set(len(done.plan.held))
 
     table = board.Board(settings.database_url, queries, shard_count=settings.shard_count)
     sweeper = sweeping.Sweeper(pool, settle=settings.placement_settle, report=report)
+    rebalancer = rebalancing.Rebalancer(pool, settle=settings.placement_settle, report=report_round)
     terms = leases.Terms(settings.lease_ttl, settings.rest_per_second, settings.shard_count)
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(table.run()), group.create_task(sweeper.run())]
+            tasks = [
+                group.create_task(table.run()),
+                group.create_task(sweeper.run()),
+                group.create_task(rebalancer.run()),
+            ]
             try:
                 async with asyncio.timeout(_START_LIMIT):
                     await table.first_read.wait()
-                yield Service(settings, terms, pool, table, sweeper, metrics)
+                yield Service(settings, terms, pool, table, sweeper, rebalancer, metrics)
             finally:
                 table.close()
                 for task in tasks:

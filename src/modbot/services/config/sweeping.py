@@ -11,13 +11,15 @@ A sweep concludes from silence. When the silence is (or may be) the config servi
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
-from modbot.domain import placement
+from modbot.domain import placement, weights
 from modbot.domain.errors import ModbotError
 from modbot.domain.ids import PodId, ShardId
 from modbot.services.config import dedicating, moves, outages
@@ -29,13 +31,14 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep did: pods marked lost, shards freed from them, shards granted."""
+    """What one sweep did: pods marked lost, shards freed from them, shards granted, causes of the handoffs given up."""
 
     lost: tuple[PodId, ...] = ()
     freed: int = 0
     granted: int = 0
     resting: str = ""
     """Why it took nothing over and placed nothing; empty when it did its work."""
+    stray: tuple[str, ...] = ()
 
 
 class Sweeper:
@@ -87,11 +90,13 @@ async def sweep(database: Database, *, settle: float) -> Swept:
             return Swept()
         resting = await outages.resting(connection)
         lost, freed = await _take_over(connection) if not resting else ((), 0)
-        await connection.one("end_stray_moves", moves.LONGEST_MOVE)
+        stray = await connection.all("end_stray_moves", moves.LONGEST_MOVE)
         await dedicating.sweep(connection)
         granted = await _place(connection, settle) if not resting else 0
         await connection.one("forget_old")
-        return Swept(lost=lost, freed=freed, granted=granted, resting=resting)
+        return Swept(
+            lost=lost, freed=freed, granted=granted, resting=resting, stray=tuple(row["cause"] for row in stray)
+        )
 
 
 async def waiting(connection: Connection) -> dict[ShardId, str]:
@@ -131,13 +136,19 @@ async def _place(connection: Connection, settle: float) -> int:
     return len(granted)
 
 
+def weight_of(row: Any) -> float:
+    """Return the weight of a shard's row with its slow mean, guilds and rows."""
+    return weights.weight(events_per_second=row["usual_events"], guilds=row["guilds"], rows=row["rows"])
+
+
 def _free(rows: list[Any], barred: Mapping[ShardId, frozenset[PodId]]) -> list[placement.FreeShard]:
     return [
         placement.FreeShard(
             shard_id=ShardId(row["shard_id"]),
             last_owner=None if row["last_owner"] is None else PodId(row["last_owner"]),
             replica_store=row["replica_store"],
-            events_per_second=row["events_per_second"],
+            weight=weight_of(row),
+            pin=row["pin"],
             barred=barred.get(row["shard_id"], frozenset()),
         )
         for row in rows
@@ -145,14 +156,26 @@ def _free(rows: list[Any], barred: Mapping[ShardId, frozenset[PodId]]) -> list[p
 
 
 async def _candidates(connection: Connection, rows: list[Any]) -> list[placement.Candidate]:
-    burdens = {row["owner"]: row for row in await connection.all("burdens")}
+    """Read what the pods carry. A shard in a handoff counts at both ends, its weight where it is going."""
+    counts: Counter[str] = Counter()
+    loads: defaultdict[str, float] = defaultdict(float)
+    for burden in await connection.all("burdens"):
+        counts.update({burden["owner"], burden["target"] or burden["owner"]})
+        loads[burden["target"] or burden["owner"]] += weight_of(burden)
     return [
         placement.Candidate(
             pod_id=PodId(row["pod_id"]),
             capacity=row["capacity"],
-            shards=burdens[row["pod_id"]]["shards"] if row["pod_id"] in burdens else 0,
-            events_per_second=burdens[row["pod_id"]]["events_per_second"] if row["pod_id"] in burdens else 0.0,
+            shards=counts[row["pod_id"]],
+            load=loads[row["pod_id"]],
             replica_store=row["replica_store"],
+            labels=labels_of(row),
+            closed=row["closed"],
         )
         for row in rows
     ]
+
+
+def labels_of(row: Any) -> dict[str, str]:
+    """Read the labels of a pod's row."""
+    return msgspec.json.decode(row["labels"], type=dict[str, str])

@@ -28,6 +28,15 @@ async def shards(database: Database) -> protocol.ShardList:
         return protocol.ShardList(shards=[_shard_detail(row, waiting) for row in await connection.all("shard_details")])
 
 
+async def cluster(database: Database) -> protocol.ClusterDetail:
+    """Return what was decided for the whole cluster."""
+    async with database.snapshot() as connection:
+        row = await connection.one("cluster_settings")
+    return protocol.ClusterDetail(
+        shard_count=row["shard_count"], moves_paused=row["moves_paused"], rebalance_asked=row["rebalance_asked"]
+    )
+
+
 def assignments(table: protocol.Table, guild_ids: Sequence[GuildId]) -> protocol.GuildAssignments:
     """Return where all shards live and, for those asked for, the guilds."""
     addresses = {pod.pod_id: pod.address for pod in table.pods}
@@ -66,6 +75,9 @@ def _pod_health(row: Any, loads: list[Any]) -> protocol.PodHealth:
         state=protocol.PodState(row["state"]),
         lease_seconds=row["lease_seconds"],
         capacity=row["capacity"],
+        labels=sweeping.labels_of(row),
+        draining=row["draining"],
+        cordoned=row["cordoned"],
         shards=[
             protocol.ShardLoad(
                 shard_id=ShardId(load["shard_id"]),
@@ -96,4 +108,5 @@ def _shard_detail(row: Any, waiting: dict[ShardId, str]) -> protocol.ShardDetail
         waiting=reason or waiting.get(row["shard_id"], ""),
         target=row["target"],
         pin=row["pin"],
+        weight=round(sweeping.weight_of(row), 3),
     )

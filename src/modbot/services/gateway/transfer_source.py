@@ -91,6 +91,8 @@ async def settle(around: Surroundings, engine: Engine, transfer: protocol.Transf
         return True
     if transfer.state in {TransferState.MOVING, TransferState.MOVED}:
         return False
+    if row is not None and not ours:
+        return True  # the guild is on its way under another transfer, so this one was settled before
     if row is None or row.state is not State.AWAY:
         async with engine.without_effects(guild_id):
             removed = await engine.commit(lambda tx: transfers.stand_aside(tx, guild_id), durable=True)

@@ -217,7 +217,7 @@ class TransferTarget:
             pod_id=self.around.pod_id,
             incarnation=self.around.incarnation,
             epoch=self.engine.epoch,
-            state=state,  # type: ignore[arg-type] # the literal of the four states that a side may ask for
+            state=state,
             detail=detail,
         )
         await self.around.config.advance_transfer(self.transfer.transfer_id, step)

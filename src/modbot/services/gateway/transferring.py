@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import weakref
 from collections.abc import Mapping
 
 import structlog
@@ -27,7 +28,7 @@ from modbot.shard.engine import Engine
 
 _LOOK_EVERY = 0.5
 _log = structlog.get_logger()
-_Key = tuple[ShardId, TransferId, int]
+_Key = tuple[Engine, TransferId]
 
 
 class Transferring:
@@ -40,7 +41,7 @@ class Transferring:
         self._routing = routing
         self._shards = shards
         self._tasks: dict[_Key, asyncio.Task[None]] = {}
-        self._looked: set[int] = set()
+        self._looked: weakref.WeakSet[Engine] = weakref.WeakSet()
 
     async def run(self) -> None:
         """Look and follow until cancelled."""
@@ -49,16 +50,24 @@ class Transferring:
                 for served in list(self._shards.values()):
                     if served.engine is not None:
                         await self._look_at(served, served.engine)
-                self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
+                self._forget()
                 await asyncio.sleep(_LOOK_EVERY)
         finally:
             await self._end(list(self._tasks.values()))
+
+    def _forget(self) -> None:
+        """Let go of what is done, and end what worked with a file that has been closed."""
+        open_now = {served.engine for served in self._shards.values()}
+        for (engine, _), task in self._tasks.items():
+            if engine not in open_now:
+                task.cancel()
+        self._tasks = {key: task for key, task in self._tasks.items() if not task.done()}
 
     async def _look_at(self, served: ServedShard, engine: Engine) -> None:
         named = [each for each in self._routing.transfers if engine.shard_id in {each.source, each.target}]
         for each in named:
             self._begin(served, engine, each)
-        if id(engine) in self._looked and not named:
+        if engine in self._looked and not named:
             return
         with contextlib.suppress(ModbotError):
             known = {each.transfer_id for each in named}
@@ -66,12 +75,12 @@ class Transferring:
             for _guild_id, _state, transfer_id in unsettled:
                 self._begin(served, engine, await self._around.config.transfer(transfer_id))
             if not unsettled and not named:
-                self._looked.add(id(engine))  # nothing begins here that the table does not name
+                self._looked.add(engine)  # nothing begins here that the table does not name
             else:
-                self._looked.discard(id(engine))
+                self._looked.discard(engine)
 
     def _begin(self, served: ServedShard, engine: Engine, transfer: protocol.Transfer) -> None:
-        key = (engine.shard_id, transfer.transfer_id, id(engine))
+        key = (engine, transfer.transfer_id)
         task = self._tasks.get(key)
         if task is None or task.done():
             self._tasks[key] = asyncio.create_task(self._follow(served, engine, transfer))
