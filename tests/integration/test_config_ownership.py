@@ -220,7 +220,7 @@ async def serve(world: World, process: Process, until: float) -> None:
         except StaleEpochError:
             return
         others = [each for each in world.processes.values() if each is not process]
-        if others and process._open and rng.random() < 0.5:
+        if others and process._open and rng.random() < 0.8:
             await process.hand_over(rng.choice(others))
     ending = rng.choice(["keep", "free", "crash", "hang"])
     if ending in {"keep", "free"}:

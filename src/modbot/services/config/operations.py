@@ -87,7 +87,8 @@ async def complete_move(service: Service, call: Call) -> protocol.Shard:
     """Make the target of a handoff the owner: one compare-and-set."""
     calls.incarnation(call.body.incarnation)
     shard, cause = await moves.complete(service.database, calls.shard_id(call.path["shard_id"]), call.body)
-    service.metrics.moves.labels(cause, protocol.MoveState.DONE).inc()
+    if cause is not None:
+        service.metrics.moves.labels(cause, protocol.MoveState.DONE).inc()
     service.rebalancer.soon()
     return shard
 
@@ -96,7 +97,8 @@ async def cancel_move(service: Service, call: Call) -> None:
     """Give a handoff up: the source keeps the shard."""
     calls.incarnation(call.body.incarnation)
     cause = await moves.cancel(service.database, calls.shard_id(call.path["shard_id"]), call.body)
-    service.metrics.moves.labels(cause, protocol.MoveState.CANCELLED).inc()
+    if cause is not None:
+        service.metrics.moves.labels(cause, protocol.MoveState.CANCELLED).inc()
 
 
 async def list_moves(service: Service, _call: Call) -> protocol.MoveList:

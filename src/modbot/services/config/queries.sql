@@ -470,10 +470,10 @@ FROM shards s LEFT JOIN shard_load l USING (shard_id)
 WHERE s.owner IS NOT NULL ORDER BY s.number
 
 -- name: ended_lately
--- The shards whose last handoff was done within $1 seconds, or was given up within $2 seconds.
+-- The shards that were moved for balance or by hand within $1 seconds, or whose last handoff was given up within $2 seconds.
 SELECT DISTINCT ON (shard_id) shard_id, state FROM moves
 WHERE finished_at > clock_timestamp() - make_interval(secs => greatest($1::float8, $2::float8))
-  AND (state = 'done' AND finished_at > clock_timestamp() - make_interval(secs => $1)
+  AND (state = 'done' AND cause IN ('balance', 'operator') AND finished_at > clock_timestamp() - make_interval(secs => $1)
        OR state = 'cancelled' AND finished_at > clock_timestamp() - make_interval(secs => $2))
 ORDER BY shard_id, move_id DESC
 

@@ -31,7 +31,7 @@ from modbot.services.config.sweeping import labels_of, weight_of
 
 INTERVAL = 1.0
 REST = 600.0
-"""Seconds for which a shard that was moved is not moved for the sake of balance."""
+"""Seconds for which a shard that was moved for balance, or by hand, is not moved for balance again."""
 PAUSE_AFTER_FAILURE = 15.0
 """Seconds until a handoff that was given up is tried again."""
 _FAILED = "Its last handoff was given up a moment ago; it is tried again soon."
