@@ -228,6 +228,7 @@ def shard(row: Any) -> protocol.Shard:
         since_epoch=Epoch(row["since_epoch"]),
         since_move=MoveId(row["since_move"]),
         replicated_seq=row.get("replicated_seq", 0),
+        born_epoch=Epoch(row.get("born_epoch", 0)),
         target=None if row["target"] is None else PodId(row["target"]),
         target_incarnation=_incarnation(row["target_incarnation"]),
         move_id=MoveId(row["move_id"] or 0),
