@@ -125,7 +125,7 @@ async def test_waiting_ends_after_its_time_and_says_what_is_left() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["move", "third", "gateway-0"], "'third' is not a shard: expected a name like 3-of-16."),
+        (["move", "third", "gateway-0"], "'third' is not a shard: expected a name like 3-of-16 or guild-123."),
         (["move", "3-of-4", "Gateway"], "'Gateway' is not a pod name"),
         (["pin", "3-of-4", "zone="], "use a pod's name or a label such as zone=a"),
         (["drain", "a_b"], "is not a pod name"),
