@@ -51,6 +51,10 @@ format: setup ## rewrite the code in the house format
 bench: setup ## measure speeds and sizes, write build/bench.json
 	@$(RUN)/python -m bench $(ARGS)
 
+.PHONY: chaos
+chaos: setup ## break the whole system by chance (ARGS="--runs 5 --faults F1,F4")
+	@PYTHONPATH=tests:tests/scenario $(RUN)/python -m chaos $(ARGS)
+
 .PHONY: model
 model: setup ## check the models of ownership (ARGS="--deep")
 	@scripts/install-test-tools

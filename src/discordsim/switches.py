@@ -63,6 +63,8 @@ class Switches(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Bytes waiting for a slow reader before its socket is closed with 4000."""
     delivered_limit: Count = 1_000_000
     """Entries kept per session in the log of dispatches."""
+    delivered_data: bool = False
+    """Keep the payload of each dispatch in that log as well, for an oracle that folds what it reads."""
     rest: RestSwitches = msgspec.field(default_factory=RestSwitches)
     """Limits of the REST API."""
 

@@ -43,8 +43,13 @@ class _Routes:
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator, self._hub = simulator, simulator.gateway
 
-    async def sessions(self, _request: web.Request) -> web.Response:
-        return bodies.answer([session.payload() for session in self._hub.sessions.values()])
+    async def sessions(self, request: web.Request) -> web.Response:
+        """Return the sessions that can be resumed; with `ended=yes` also those that are over."""
+        ended = request.query.get("ended", "no")
+        if ended not in {"yes", "no"}:
+            return bodies.refused("ended must be yes or no")
+        found = self._hub.everyone if ended == "yes" else self._hub.sessions
+        return bodies.answer([session.payload() for session in found.values()])
 
     async def counters(self, _request: web.Request) -> web.Response:
         return bodies.answer(self._hub.counters.payload())
@@ -106,4 +111,5 @@ class _Routes:
 
 
 def _line(one: Delivered) -> Json:
-    return {"seq": one.seq, "name": one.name, "guild_id": text_id(one.guild_id), "key": list(one.key)}
+    line: Json = {"seq": one.seq, "name": one.name, "guild_id": text_id(one.guild_id), "key": list(one.key)}
+    return line | {"data": msgspec.Raw(one.data)} if one.data else line

@@ -27,12 +27,13 @@ class Wire(NamedTuple):
 
 
 class Delivered(NamedTuple):
-    """One line of the log of dispatches."""
+    """One line of the log of dispatches; `data` is the encoded payload, empty unless the switch `delivered_data` is on."""
 
     seq: int
     name: str
     guild_id: int | None
     key: tuple[str, ...]
+    data: bytes = b""
 
 
 class Socket(Protocol):
@@ -84,7 +85,8 @@ class Session:
         self.buffer.append(entry, limit=self._buffer_limit())
         if self._switches.buffer_event_seconds is not None:
             self.buffer.drop_before(now - self._switches.buffer_event_seconds)
-        self.delivered.append(Delivered(self.seq, event.name, event.guild_id, event.key))
+        data = event.data if self._switches.delivered_data else b""
+        self.delivered.append(Delivered(self.seq, event.name, event.guild_id, event.key, data))
         self.counters.dispatches += 1
         if sent and self.sockets:
             payload = frames.dispatch(entry.seq, entry.name, entry.data)

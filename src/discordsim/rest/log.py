@@ -31,6 +31,7 @@ class LoggedRequest:
     nonce: str | int | None
     outcome: Outcome
     scope: str | None = None
+    user_agent: str | None = None
 
 
 class RestLog:

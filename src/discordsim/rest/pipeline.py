@@ -164,6 +164,7 @@ def _log(rest: Rest, passage: _Passage, status: int) -> None:
             nonce=nonce if isinstance(nonce, str | int) else None,
             outcome=passage.outcome,
             scope=passage.scope.value if passage.scope else None,
+            user_agent=passage.request.headers.get("User-Agent"),
         )
     )
 

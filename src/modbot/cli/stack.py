@@ -71,6 +71,7 @@ class Plan:
     lease_ttl: float = 6.0
     log_level: str = "info"
     gateway_module: str = "modbot.services.gateway"
+    http_module: str = "modbot.services.http"
     replica_store: str = ""
     """Where the shard files are replicated to; empty: a folder in the state folder."""
     replica_keys: tuple[str, str] = ("", "")
@@ -333,7 +334,7 @@ class Stack:
             "MODBOT_HTTP_PORT": str(self.ports.portal),
             "MODBOT_HTTP_REUSE_PORT": "yes",
         }
-        await self._run(f"http-{number}", python("modbot.services.http"), environment)
+        await self._run(f"http-{number}", python(self.plan.http_module), environment)
         await self._until_answers(f"{self.portal_url}/ready", f"http-{number}")
 
     async def _run(self, name: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
