@@ -231,3 +231,11 @@ async def test_a_lost_pod_keeps_its_dedicated_shard_for_itself_or_a_restore(two:
     await two.there()
     await two.join(B, owns_volume=True)
     assert (await two.shards(B))[OWN].epoch == 2
+
+
+async def test_a_cordoned_pod_receives_no_dedicated_shard(two: Two) -> None:
+    async with two.database.transaction() as connection:
+        await connection.one("cordon", B, True)
+    with pytest.raises(MoveRefusedError):
+        await two.dedicate()
+    assert (await two.dedicate(pod=A)).target == OWN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 from collections.abc import Iterator
@@ -158,7 +159,8 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
         verdict = await _judge(stack, people)
         assignment = await _ask(stack, "GET", f"/guild/{guild.guild_id}/assignment")
 
-    sys.stderr.write(f"{verdict}, {presses} interactions, {summary}\n")
+        pauses = _pauses(stack)
+    sys.stderr.write(f"{verdict}, {presses} interactions, {summary}, pauses {pauses} s\n")
     assert presses >= 20
     assert (summary["failed"], summary["answered_twice"]) == (0, 0)
     if module == "unaligned_gateway":
@@ -168,6 +170,12 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
     assert verdict[guild.guild_id][0] > 1000
     assert spent == 1, "one IDENTIFY for one dedication"
     assert assignment["shard_id"] == _formula(guild)
+
+
+def _pauses(stack: Stack) -> list[float]:
+    """Seconds from each cut to the commit that brought the guild in, as the takers wrote them down."""
+    lines = [line for n in range(stack.plan.gateways) for line in stack.gateway(n).log.read_text("utf-8").splitlines()]
+    return [json.loads(line)["paused"] for line in lines if '"guild_arrived"' in line]
 
 
 async def _press_buttons(stack: Stack, guild: SimulatedGuild) -> int:

@@ -124,6 +124,7 @@ async def reassign_guild(service: Service, call: Call) -> protocol.Transfer:
     body: protocol.ReassignRequest = call.body
     if (body.pod is None) == (body.label is None):
         raise InvalidInputError("Either a pod or a label is needed.")
+    pins.parse_pin(body.label or body.pod or "")
     made = await dedicating.dedicate(
         service.database,
         calls.guild_id(body.guild_id),

@@ -561,10 +561,10 @@ SELECT shard_id FROM dedicated WHERE guild_id = $1
 -- name: choose_pod
 -- A pod that may have another shard, locked against ending: the named one ($1), or the least burdened with a label ($2 = $3).
 SELECT p.pod_id, p.incarnation, p.replica_store FROM pods p
-WHERE p.state = 'live' AND p.lease_until > clock_timestamp() AND NOT p.draining
+WHERE p.state = 'live' AND p.lease_until > clock_timestamp() AND NOT p.draining AND NOT p.cordoned
   AND ($1::text IS NULL OR p.pod_id = $1) AND ($2::text IS NULL OR p.labels ->> $2 = $3)
   AND p.capacity > (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id OR s.target = p.pod_id)
-ORDER BY (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id), p.pod_id LIMIT 1 FOR SHARE
+ORDER BY (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id), p.pod_id LIMIT 1 FOR NO KEY UPDATE
 
 -- name: open_dedicated
 -- Make a dedicated shard ($1, number $2 of the formula) a pod's ($3, $4, replica store $5), wanted there ($6). One that was retired goes on
