@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
+import structlog
 from configkit import SHARDS, STORE, TERMS, brief, new_incarnation, request
 
 from modbot.cluster import protocol
@@ -143,6 +144,27 @@ async def test_the_breaker_opens_for_everybody_behind_the_same_address(database:
     assert not (await renew(database, B, two, invalid_requests=1)).rest_open
     assert not (await renew(database, A, one)).rest_open
     assert (await renew(database, PodId("gateway-2"), three)).rest_open
+
+
+async def test_the_breaker_says_once_that_it_opens(database: Database) -> None:
+    assert leases.INVALID_LIMIT == 5_000, "half of Discord's 10,000 in ten minutes"
+    me = await join(database, A, egress="nat-1")
+    with structlog.testing.capture_logs() as lines:
+        for count in (leases.INVALID_LIMIT - 1, 1, 5, 7, 0):
+            await renew(database, A, me, invalid_requests=count)
+    opened = [line for line in lines if line["event"] == "rest_breaker_opened"]
+    assert [(line["egress"], line["invalid"]) for line in opened] == [("nat-1", leases.INVALID_LIMIT + 5)]
+
+
+async def test_fifty_sessions_before_the_end_only_recovery_gets_one(database: Database) -> None:
+    me = await join(database, A)
+    await sweeping.sweep(database, settle=0)
+    limits = concurrent(100, remaining=50)
+    for number in range(3):
+        fresh = await permits.identify(database, ask(me, number, limits=limits), reserve=200)
+        assert (fresh.granted, fresh.reason, fresh.remaining) == (False, "daily_reserve", 50)
+    recovered = await permits.identify(database, ask(me, 3, limits=limits, recovery=True), reserve=200)
+    assert (recovered.granted, recovered.remaining) == (True, 49)
 
 
 async def test_a_replica_that_froze_in_a_decision_holds_up_renewals_only_for_a_moment(

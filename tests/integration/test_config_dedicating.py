@@ -126,8 +126,12 @@ async def test_going_back_takes_the_inbox_along_and_retires_the_shard(two: Two) 
         await two.give_back()
 
 
-async def test_a_shard_that_begins_again_goes_on_with_its_epochs(two: Two) -> None:
+async def test_a_shard_that_begins_again_goes_on_with_its_epochs_and_without_its_file(two: Two) -> None:
     await two.there()
+    load = protocol.ShardLoad(shard_id=OWN, epoch=Epoch(1))
+    body = protocol.RenewRequest(incarnation=two.incarnations[B], shards=[load])
+    await leases.renew(two.database, brief(30.0), B, body)
+    assert (await two.shards(B))[OWN].served
     back = await two.give_back()
     for state, pod in ((TransferState.MOVED, A), (TransferState.FINISHED, A), (TransferState.CLEARED, B)):
         await two.step(back, state, pod)
@@ -227,3 +231,11 @@ async def test_a_lost_pod_keeps_its_dedicated_shard_for_itself_or_a_restore(two:
     await two.there()
     await two.join(B, owns_volume=True)
     assert (await two.shards(B))[OWN].epoch == 2
+
+
+async def test_a_cordoned_pod_receives_no_dedicated_shard(two: Two) -> None:
+    async with two.database.transaction() as connection:
+        await connection.one("cordon", B, True)
+    with pytest.raises(MoveRefusedError):
+        await two.dedicate()
+    assert (await two.dedicate(pod=A)).target == OWN

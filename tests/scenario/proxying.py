@@ -1,4 +1,4 @@
-"""A TCP proxy between two processes: it can be cut, swallow everything, or be slow."""
+"""A TCP proxy between two processes: it can be cut, or swallow everything."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ class Proxy:
         self._connections: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = True
-        self.latency = 0.0
-        self.passing = asyncio.Event()
-        self.passing.set()
+        self._passing = asyncio.Event()
+        self._passing.set()
         self.address = ""
 
     def cut(self) -> None:
@@ -29,11 +28,11 @@ class Proxy:
     def mend(self) -> None:
         """Let everything pass again."""
         self._open = True
-        self.passing.set()
+        self._passing.set()
 
     def swallow(self) -> None:
         """Take what comes and pass nothing on: nobody is told."""
-        self.passing.clear()
+        self._passing.clear()
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Proxy]:
@@ -81,7 +80,6 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self.passing.wait()
-                await asyncio.sleep(self.latency)
+                await self._passing.wait()
                 writer.write(data)
                 await writer.drain()

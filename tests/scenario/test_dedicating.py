@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import sys
 from collections.abc import Iterator
@@ -24,10 +25,10 @@ _GATEWAYS = 2
 _SETTLED = frozenset({"cleared", "cancelled"})
 
 
-def _plan(state_folder: Path, module: str) -> Plan:
+def _plan(state_folder: Path, module: str, *, gateways: int = _GATEWAYS) -> Plan:
     return Plan(
         state=state_folder / "state",
-        gateways=_GATEWAYS,
+        gateways=gateways,
         guilds=8,
         shard_count=_SHARDS,
         chat_port=0,
@@ -74,7 +75,7 @@ def _formula(guild: SimulatedGuild) -> str:
 
 
 def _files(stack: Stack) -> Iterator[Path]:
-    for number in range(_GATEWAYS):
+    for number in range(stack.plan.gateways):
         yield from inspecting.files(stack.volume(number))
 
 
@@ -133,7 +134,10 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
     async with Stack.prepare(_plan(state_folder, module)) as stack:
         people = await simulated.discover(stack)
         await simulated.set_up(stack, people)
-        guild, before = people[0], await _identifies(stack)
+        guild, quiet = people[0], people[1]
+        still = await _ask(stack, "POST", "/reassign-guild", {"guild_id": quiet.guild_id, "pod": "gateway-0"})
+        assert await _settle(stack, still) == "cleared", "nothing happens in it, which takes a little longer"
+        before = await _identifies(stack)
         await _traffic(stack, count=20_000, rate=600, seed=7)
         pressing = asyncio.create_task(_press_buttons(stack, guild))
         await asyncio.sleep(2)
@@ -155,7 +159,8 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
         verdict = await _judge(stack, people)
         assignment = await _ask(stack, "GET", f"/guild/{guild.guild_id}/assignment")
 
-    sys.stderr.write(f"{verdict}, {presses} interactions, {summary}\n")
+        pauses = _pauses(stack)
+    sys.stderr.write(f"{verdict}, {presses} interactions, {summary}, pauses {pauses} s\n")
     assert presses >= 20
     assert (summary["failed"], summary["answered_twice"]) == (0, 0)
     if module == "unaligned_gateway":
@@ -165,6 +170,12 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
     assert verdict[guild.guild_id][0] > 1000
     assert spent == 1, "one IDENTIFY for one dedication"
     assert assignment["shard_id"] == _formula(guild)
+
+
+def _pauses(stack: Stack) -> list[float]:
+    """Seconds from each cut to the commit that brought the guild in, as the takers wrote them down."""
+    lines = [line for n in range(stack.plan.gateways) for line in stack.gateway(n).log.read_text("utf-8").splitlines()]
+    return [json.loads(line)["paused"] for line in lines if '"guild_arrived"' in line]
 
 
 async def _press_buttons(stack: Stack, guild: SimulatedGuild) -> int:
@@ -234,3 +245,43 @@ async def _begin(stack: Stack, guild: SimulatedGuild, pod: str) -> Any:
     except AssertionError:
         await asyncio.sleep(0.5)
         return None
+
+
+@pytest.mark.parametrize("seconds", [1.4, 1.9])
+@pytest.mark.parametrize("side", ["giver", "taker"])
+async def test_a_machine_that_is_lost_in_the_middle_takes_nothing_along(
+    state_folder: Path, side: str, seconds: float
+) -> None:
+    """With its volume: whoever restores the shard finds what was recorded, cut or held, or the transfer is given up."""
+    async with Stack.prepare(_plan(state_folder, "guild_witnessed_gateway", gateways=3)) as stack:
+        people = await simulated.discover(stack)
+        await simulated.set_up(stack, people)
+        guild = people[0]
+        owners = {each["shard_id"]: each["owner"] for each in (await _ask(stack, "GET", "/shards"))["shards"]}
+        giver = owners[_formula(guild)]
+        taker = next(name for name in ("gateway-0", "gateway-1", "gateway-2") if name != giver)
+        await _traffic(stack, count=12_000, rate=350, seed=5)
+        await asyncio.sleep(2)
+        begun = await _ask(stack, "POST", "/reassign-guild", {"guild_id": guild.guild_id, "pod": taker})
+        await stack.until(lambda: _holds(stack, guild, taker), "the new shard's session")
+        await asyncio.sleep(seconds)
+        before = await _ask(stack, "GET", f"/transfers/{begun['transfer_id']}")
+        lost = giver if side == "giver" else taker
+        await stack.lose(int(lost.rpartition("-")[2]))
+        end = await _settle(stack, begun)
+        await stack.until(lambda: _over(stack), "the traffic to end")
+        await stack.until(lambda: _caught_up(stack), "every shard to catch up")
+        verdict = await _judge(stack, people)
+    sys.stderr.write(f"{side} {seconds} {before['state']} {end} {verdict}\n")
+    assert {difference for _, difference in verdict.values()} == {""}, verdict
+
+
+async def _holds(stack: Stack, guild: SimulatedGuild, pod: str) -> bool:
+    """Whether the session of the new shard is there."""
+    pods = (await _ask(stack, "GET", "/pods/health"))["pods"]
+    return any(
+        load["shard_id"] == f"guild-{guild.guild_id}" and load["connected"]
+        for each in pods
+        if each["pod_id"] == pod
+        for load in each["shards"]
+    )

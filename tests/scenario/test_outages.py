@@ -157,7 +157,7 @@ async def test_a_pod_that_alone_is_cut_off_stops_acting_and_comes_back_clean(sta
             mine = [guild for guild in people.guilds if await owning.owner_of(stack, guild) == "gateway-0"]
             before, identifies = await _epochs(stack), (await stack.control("GET", "counters"))["identifies"]
             await people.traffic()
-            proxy.cut()
+            proxy.swallow()
 
             async def stopped() -> bool:
                 return {row["acting"] for row in await stack.gateway_shards(0)} == {"no"}
@@ -173,6 +173,7 @@ async def test_a_pod_that_alone_is_cut_off_stops_acting_and_comes_back_clean(sta
             await asyncio.sleep(_TTL / 2)
             assert await people.threads(mine[0]) == 0, "nothing visible comes from it"
             assert {row["acting"] for row in await stack.gateway_shards(1)} == {"lease"}
+            proxy.cut()
             proxy.mend()
             await stack.until(lambda: people.has_a_thread(mine[0]), "what waited to be done once it is back")
             await _frozen_and_thawed(stack, people, mine[1])

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from modbot.cli import STATE, showing
+from modbot.cli import STATE, finding
 from modbot.cluster.client import ConfigClient
 from modbot.domain.errors import InvalidInputError, ModbotError, UnavailableError
 from modbot.domain.ids import GuildId
@@ -126,7 +126,7 @@ def _checked(path: Path) -> Manifest:
 
 
 async def _find_owner(session: aiohttp.ClientSession, guild_id: GuildId) -> _Owner:
-    url, token = showing.find_config(STATE)
+    url, token = finding.system(STATE)
     found = await ConfigClient(url, token, session).guild_assignment(guild_id)
     if found.pod_id is None or found.address is None:
         raise UnavailableError(f"Nobody serves shard {found.shard_id} of guild {guild_id} at the moment.")

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from modbot.cli import STATE, showing
+from modbot.cli import STATE, finding
 from modbot.cluster import protocol
 from modbot.cluster.client import ConfigClient
 from modbot.cluster.protocol import TransferState
@@ -71,7 +71,7 @@ def _begin(ask: _Ask, *, wait: bool, as_json: bool) -> int:
 
 
 async def _ask_and_follow(ask: _Ask, *, wait: bool) -> protocol.Transfer:
-    url, token = showing.find_config(STATE)
+    url, token = finding.system(STATE)
     async with aiohttp.ClientSession() as session:
         client = ConfigClient(url, token, session)
         found = await ask(client)
@@ -89,7 +89,7 @@ async def _ask_and_follow(ask: _Ask, *, wait: bool) -> protocol.Transfer:
 
 
 async def _latest() -> protocol.TransferList:
-    url, token = showing.find_config(STATE)
+    url, token = finding.system(STATE)
     async with aiohttp.ClientSession() as session:
         return await ConfigClient(url, token, session).transfers()
 

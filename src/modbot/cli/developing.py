@@ -73,7 +73,7 @@ def _welcome(running: Stack, guilds: int) -> None:
         f"  Chat page   {running.chat_url}",
         f"  Portal      {running.portal_url}",
         f"  Config      {running.config_url}",
-        f"  Replicas    {running.replica_store}",
+        f"  Replicas    {plan.replica_store or plan.state / 'replicas'}",
         "  Status      .venv/bin/modbot status --watch",
         f"  State       {plan.state}",
         "",

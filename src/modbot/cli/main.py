@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from modbot.cli import STATE, guild_archives
+from modbot.cli import STATE, guild_archives, verbs
 from modbot.domain.errors import ModbotError
 
 
@@ -90,3 +90,5 @@ def status(*, watch: bool, as_json: bool) -> None:
 
 
 main.add_command(guild_archives.guild)
+for _command in verbs.COMMANDS:
+    main.add_command(_command)

@@ -49,6 +49,10 @@ class Child:
         """End it at once, as a crash would; it is started again."""
         self._signal(signal.SIGKILL)
 
+    def ask(self, number: signal.Signals) -> None:
+        """Send it a signal; if it ends, it is started again."""
+        self._signal(number)
+
     def freeze(self, *, frozen: bool) -> None:
         """Stop its time, as a machine that hangs would, or let it go on."""
         self._signal(signal.SIGSTOP if frozen else signal.SIGCONT)

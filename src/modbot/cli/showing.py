@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,19 +15,19 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from modbot.cli import finding
 from modbot.cluster import protocol
 from modbot.cluster.client import ConfigClient
-from modbot.domain.errors import ModbotError, SettingsError
+from modbot.domain.errors import ModbotError
 from modbot.ops.settings import Secret
 
-_ENVIRONMENT = "environment.json"
 _REFRESH = 1.0
-_STATE_COLOURS = {"live": "green", "lost": "red", "left": "dim"}
+_STATE_COLOURS = {"live": "green", "draining": "yellow", "lost": "red", "left": "dim"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One pod, or the shards that nobody serves. `lag` and `lease` in seconds."""
+    """One pod, or the shards that nobody serves. `lag` and `lease` in seconds; `moving`: handoffs it gives or receives in."""
 
     pod: str
     state: str
@@ -38,11 +38,12 @@ class Row:
     lag: float
     lease: float
     epochs: str
+    moving: int = 0
 
 
 def run(*, watch: bool, as_json: bool, state: Path) -> int:
     """Print the status once, or again and again until Ctrl-C."""
-    url, token = find_config(state)
+    url, token = finding.system(state)
     try:
         return asyncio.run(_run(url, token, watch=watch, as_json=as_json))
     except KeyboardInterrupt:
@@ -54,7 +55,10 @@ def rows(pods: Sequence[protocol.PodHealth], shards: Sequence[protocol.ShardDeta
     epochs: dict[str, list[int]] = {}
     for shard in shards:
         epochs.setdefault(shard.owner or "", []).append(shard.epoch)
-    made = [_row(pod, epochs.get(pod.pod_id, [])) for pod in sorted(pods, key=lambda pod: pod.pod_id)]
+    moving = Counter(end for shard in shards if shard.target is not None for end in (shard.owner, shard.target))
+    made = [
+        _row(pod, epochs.get(pod.pod_id, []), moving[pod.pod_id]) for pod in sorted(pods, key=lambda pod: pod.pod_id)
+    ]
     if "" in epochs:
         made.append(Row("(nobody)", "-", len(epochs[""]), 0, 0, 0.0, 0.0, 0.0, _range(epochs[""])))
     return made
@@ -77,6 +81,8 @@ def table(found: Sequence[Row]) -> Table:
     for row in found:
         colour = _STATE_COLOURS.get(row.state, "yellow")
         shards = str(row.shards) if row.connected == row.shards else f"{row.connected}/{row.shards}"
+        if row.moving:
+            shards += f" [yellow]({row.moving} moving)[/]"
         made.add_row(
             row.pod,
             f"[{colour}]{row.state}[/]",
@@ -122,11 +128,12 @@ def _print(found: list[Row], *, as_json: bool) -> int:
     return 0
 
 
-def _row(pod: protocol.PodHealth, epochs: Sequence[int]) -> Row:
+def _row(pod: protocol.PodHealth, epochs: Sequence[int], moving: int) -> Row:
+    draining = pod.state is protocol.PodState.LIVE and (pod.draining or pod.cordoned)
     loads = pod.shards
     return Row(
         pod=pod.pod_id,
-        state=str(pod.state),
+        state="draining" if draining else str(pod.state),
         shards=len(epochs),
         connected=sum(load.connected for load in loads) if epochs else 0,
         guilds=sum(load.guilds for load in loads),
@@ -134,6 +141,7 @@ def _row(pod: protocol.PodHealth, epochs: Sequence[int]) -> Row:
         lag=max((load.lag_seconds for load in loads), default=0.0),
         lease=round(pod.lease_seconds, 1),
         epochs=_range(epochs),
+        moving=moving,
     )
 
 
@@ -142,17 +150,3 @@ def _range(epochs: Sequence[int]) -> str:
         return "-"
     low, high = min(epochs), max(epochs)
     return str(low) if low == high else f"{low}-{high}"
-
-
-def find_config(state: Path) -> tuple[str, Secret]:
-    """Return the config service of the environment, or else of the system that `modbot dev` runs here."""
-    if "MODBOT_CONFIG_URL" in os.environ:
-        token = os.environ.get("MODBOT_INTERNAL_TOKEN")
-        if not token:
-            raise SettingsError("MODBOT_INTERNAL_TOKEN is not set.")
-        return os.environ["MODBOT_CONFIG_URL"], Secret(token)
-    path = state / _ENVIRONMENT
-    if not path.exists():
-        raise SettingsError("No system runs in this folder. Start `modbot dev` here, or set MODBOT_CONFIG_URL.")
-    environment = json.loads(path.read_text("utf-8"))
-    return environment["MODBOT_CONFIG_URL"], Secret(environment["MODBOT_INTERNAL_TOKEN"])

@@ -57,6 +57,8 @@ class Plan:
 
     state: Path
     gateways: int = 3
+    spare_gateways: int = 0
+    """Gateway pods for which ports are kept, so that `grow` can start them later."""
     http: int = 2
     config: int = 1
     guilds: int = 12
@@ -112,7 +114,10 @@ class Stack:
             chat=taken.take(plan.chat_port, "chat page"),
             portal=taken.take(plan.portal_port, "portal"),
             config=tuple(taken.take(_next(plan.config_port, n), "config service") for n in range(plan.config)),
-            gateways=tuple(taken.take(_next(plan.gateway_port, n), "gateway pod") for n in range(plan.gateways)),
+            gateways=tuple(
+                taken.take(_next(plan.gateway_port, n), "gateway pod")
+                for n in range(plan.gateways + plan.spare_gateways)
+            ),
         )
         taken.release()
         return cls(plan, ports)
@@ -172,6 +177,19 @@ class Stack:
     def volume(self, number: int) -> Path:
         """Return a gateway pod's volume."""
         return self.plan.state / f"gateway-{number}"
+
+    async def grow(self) -> int:
+        """Start one more gateway pod, as a StatefulSet does; return its number."""
+        number = sum(name.startswith("gateway-") for name in self.children)
+        await self._start_gateway(number)
+        return number
+
+    async def shrink(self, *, grace: float = _PATIENCE) -> int:
+        """Stop the last gateway pod in order, which hands its shards over, and its sidecar after it; return its number."""
+        number = sum(name.startswith("gateway-") for name in self.children) - 1
+        await self.children.pop(f"gateway-{number}").stop(asking=signal.SIGTERM, grace=grace)
+        await self.children.pop(f"litestream-{number}").stop()
+        return number
 
     async def lose(self, number: int) -> None:
         """Let a machine burn: a gateway pod, its sidecar and their volume are gone at once and do not come back."""

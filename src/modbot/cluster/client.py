@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -148,7 +149,7 @@ class ConfigClient:
 
     async def move(self, shard_id: ShardId, request: protocol.MoveRequest) -> protocol.MoveAnswer:
         """Begin a handoff; `MoveRefusedError` says why it cannot be."""
-        return await self._post(f"/shards/{shard_id}/move", request, protocol.MoveAnswer, CALL_LIMIT)
+        return await self._post(f"/shards/{quote(shard_id, safe='')}/move", request, protocol.MoveAnswer, CALL_LIMIT)
 
     async def complete_move(self, shard_id: ShardId, request: protocol.HandoffRequest) -> protocol.Shard:
         """Become the owner of a shard that was handed over; `StaleEpochError` when the handoff is over or the epoch has changed."""
@@ -162,9 +163,10 @@ class ConfigClient:
         """List the handoffs under way and the latest that are over."""
         return await self._get("/moves", protocol.MoveList)
 
-    async def rebalance_plan(self) -> protocol.RebalancePlan:
-        """Say which shards should move and why; changes nothing."""
-        return await self._get("/rebalance", protocol.RebalancePlan)
+    async def rebalance_plan(self, *, asked: bool = False, drain: PodId | None = None) -> protocol.RebalancePlan:
+        """Say which shards should move and why, now or as if a round were asked for or a pod drained; changes nothing."""
+        query = "&".join(["asked=true"] * asked + ([] if drain is None else [f"drain={quote(drain, safe='')}"]))
+        return await self._get(f"/rebalance?{query}", protocol.RebalancePlan)
 
     async def rebalance(self) -> protocol.RebalancePlan:
         """Ask for rounds until all is as even as it can be; `MoveRefusedError` while moves are paused."""
@@ -177,12 +179,12 @@ class ConfigClient:
     async def drain(self, pod_id: PodId, *, on: bool) -> None:
         """Empty a pod until this is undone; `NotFoundError` for an unknown pod."""
         body = msgspec.json.encode(protocol.DrainRequest(on=on))
-        await self._call("POST", f"/pods/{pod_id}/drain", body, CALL_LIMIT)
+        await self._call("POST", f"/pods/{quote(pod_id, safe='')}/drain", body, CALL_LIMIT)
 
     async def pin(self, shard_id: ShardId, pin: str | None) -> None:
         """Pin a shard to a pod, a label or nothing; `NotFoundError` for an unknown shard."""
         body = msgspec.json.encode(protocol.PinRequest(pin=pin))
-        await self._call("PUT", f"/shards/{shard_id}/pin", body, CALL_LIMIT)
+        await self._call("PUT", f"/shards/{quote(shard_id, safe='')}/pin", body, CALL_LIMIT)
 
     async def cluster(self) -> protocol.ClusterDetail:
         """Return what was decided for the whole cluster."""

@@ -51,7 +51,8 @@ class Shard(Message, frozen=True, kw_only=True):
     `since_epoch` is the first epoch of the owner's unbroken ownership: a file that its volume holds counts only if it was written
     under that epoch or a later one, or if it came by the handoff `since_move` that this ownership began with.
 
-    In a grant, `replicated_seq` is the highest number that the last report knew to be in the shard's replica.
+    In a grant, `replicated_seq` is the highest number that the last report knew to be in the shard's replica, and `born_epoch` the
+    epoch with which the shard began its present life: a dedicated shard may have had an earlier one, whose replicas are not its past.
     `contested`, in a grant: another pod lost it, may still be acting in failsafe mode, and nobody has opened it since.
 
     While a handoff is under way, `target` and `target_incarnation` say to whom, and `move_id` names it.
@@ -65,6 +66,7 @@ class Shard(Message, frozen=True, kw_only=True):
     since_epoch: Epoch = Epoch(0)
     since_move: MoveId = MoveId(0)
     replicated_seq: int = 0
+    born_epoch: Epoch = Epoch(0)
     target: PodId | None = None
     target_incarnation: Incarnation | None = None
     move_id: MoveId = MoveId(0)
@@ -371,10 +373,11 @@ class IdentifyRequest(Message, frozen=True, kw_only=True):
 
 
 class IdentifyAnswer(Message, frozen=True, kw_only=True):
-    """Granted, or ask again after `retry_after` seconds, and why."""
+    """Granted, or ask again after `retry_after` seconds, and why. `remaining`: what is left of the day's budget, where it is known."""
 
     granted: bool
     retry_after: float = 0.0
+    remaining: int | None = None
     reason: Literal["", "concurrency", "daily_reserve", "not_owner", "limits_unknown", "limits_awaited"] = ""
 
 

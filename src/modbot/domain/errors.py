@@ -32,7 +32,7 @@ class NotFoundError(ModbotError):
 
     code = "not_found"
     status = 404
-    hint = "Check the name; `modbot status` lists the pods, `GET /shards` of the config service the shards."
+    hint = "Check the name; `modbot pods` lists the pods, `modbot shards` the shards."
 
 
 class UnauthorizedError(ModbotError):
@@ -73,7 +73,7 @@ class MoveRefusedError(ModbotError):
 
     code = "move_refused"
     status = 409
-    hint = "`GET /pods/health` and `GET /shards` of the config service show who is live, full, draining or moving."
+    hint = "`modbot pods` and `modbot shards` show who is live, full, draining or moving."
     retry = True
 
 

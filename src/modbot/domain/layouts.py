@@ -20,7 +20,7 @@ from modbot.domain.ids import PodId, ShardId
 class OwnedShard:
     """A shard that is served. `target`: a handoff is under way to it.
 
-    `resting`: it was moved lately, so balance alone does not move it again. `held`: why it must not be moved now at all.
+    `resting`: it was moved for balance or by hand lately, so balance alone does not move it again. `held`: why it must not be moved now at all.
     """
 
     shard_id: ShardId

@@ -120,10 +120,10 @@ def decide_rest_share(*, total: float, mine: float, demands: Sequence[float], re
 
 def _able(shards: Sequence[FreeShard], pods: Sequence[Candidate]) -> dict[ShardId, Sequence[Candidate]]:
     """Return per shard the pods it may go to; shards of the same kind share one list."""
-    kinds: dict[tuple[PodId | None, str | None, str | None], Sequence[Candidate]] = {}
+    kinds: dict[tuple[PodId | None, str | None, str | None, frozenset[PodId]], Sequence[Candidate]] = {}
     able = {}
     for shard in shards:
-        kind = (shard.last_owner, shard.replica_store, shard.pin)
+        kind = (shard.last_owner, shard.replica_store, shard.pin, shard.barred)
         if kind not in kinds:
             kinds[kind] = pins.choices(shard.pin, [pod for pod in pods if not pod.closed and may_serve(shard, pod)])
         able[shard.shard_id] = kinds[kind]

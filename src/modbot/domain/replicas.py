@@ -26,13 +26,17 @@ class FileFacts:
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """What a grant says: since when the owner has owned the shard without a break, and by which handoff it came (0: another way)."""
+    """What a grant says: since when the owner has owned the shard without a break, and by which handoff it came (0: another way).
+
+    `born_epoch` is the first epoch of the shard's present life.
+    """
 
     shard_id: ShardId
     epoch: Epoch
     since_epoch: Epoch
     since_move: MoveId
     served: bool
+    born_epoch: Epoch
 
 
 def why_not_ours(facts: FileFacts, owned: Ownership) -> str:

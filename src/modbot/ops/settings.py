@@ -227,6 +227,13 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "seconds",
         ),
     ] = 40.0
+    labels: Annotated[
+        str,
+        Env(
+            "MODBOT_POD_LABELS",
+            "Labels of the pod, `zone=a,track=canary`, to which shards can be pinned. None: the pod can still be named.",
+        ),
+    ] = ""
     egress: Annotated[
         str,
         Env(

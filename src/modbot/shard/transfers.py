@@ -124,15 +124,16 @@ def note_interruption(tx: Transaction) -> None:
     tx.execute(_SQL["break_all"])
 
 
-def begin_recording(tx: Transaction, guild_id: GuildId, transfer_id: TransferId) -> None:
-    """Note the events of a served guild from now on. Repeating it changes nothing."""
+def begin_recording(tx: Transaction, guild_id: GuildId, transfer_id: TransferId) -> State:
+    """Note the events of a served guild from now on. Repeating it changes nothing, and says whether the guild is cut already."""
     row = read(tx, guild_id)
     if row is not None and row.transfer_id == transfer_id and row.state in {State.RECORDING, State.CUT}:
-        return
+        return row.state
     if row is not None:
         raise TransferRefusedError(f"Guild {guild_id} is {row.state} here under transfer {row.transfer_id}.")
     tx.execute(_SQL["forget_recorded"], (guild_id,))
     tx.execute(_SQL["put"], (guild_id, State.RECORDING, transfer_id))
+    return State.RECORDING
 
 
 def recorded(tx: Transaction, guild_id: GuildId) -> list[int]:
@@ -158,15 +159,16 @@ def require_cut(tx: Transaction, guild_id: GuildId, transfer_id: TransferId) -> 
         raise TransferRefusedError(f"Guild {guild_id} is not cut here for transfer {transfer_id}.")
 
 
-def begin_holding(tx: Transaction, guild_id: GuildId, transfer_id: TransferId) -> None:
-    """Keep the guild's events from now on, in order. When this transfer has begun here before, what is held already stays."""
+def begin_holding(tx: Transaction, guild_id: GuildId, transfer_id: TransferId) -> bool:
+    """Keep the guild's events from now on, in order; False when this transfer has begun here before: what is held already stays."""
     row = read(tx, guild_id)
     if row is None or row.state in {State.RECORDING, State.CUT}:
         raise TransferRefusedError(f"Guild {guild_id} is served here already.")
     if row.state is State.HOLDING and row.transfer_id == transfer_id:
-        return
+        return False
     tx.execute(_SQL["forget_held"], (guild_id,))
     tx.execute(_SQL["put"], (guild_id, State.HOLDING, transfer_id))
+    return True
 
 
 def held_hashes(tx: Transaction, guild_id: GuildId) -> list[int | None]:

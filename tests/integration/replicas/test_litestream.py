@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import replicakit
+from aiohttp import web
 from replicakit import SHARD, File
 
 from modbot.domain.ids import Epoch
@@ -100,6 +101,22 @@ async def test_a_barrier_for_a_file_that_is_not_there_is_no_barrier(volume: Path
         await control.register(volume / "gone.sqlite3", folder_store.url_of(SHARD, Epoch(1)))
         with pytest.raises(litestream.SyncFailedError):
             await control.sync(volume / "gone.sqlite3", limit=5)
+
+
+@pytest.mark.parametrize("answer", [{"txid": 0, "replicated_txid": 0}, {"txid": 5, "replicated_txid": 4}])
+async def test_a_barrier_that_the_store_has_not_reached_is_no_barrier(volume: Path, answer: dict[str, int]) -> None:
+    async def sync(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "no_change", "path": "x", **answer})
+
+    app = web.Application()
+    app.router.add_post("/sync", sync)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(volume / "s.sock")).start()
+    async with litestream.Sidecar(volume / "s.sock") as control:
+        with pytest.raises(litestream.SyncFailedError):
+            await control.sync(volume / "a.sqlite3", limit=1)
+    await runner.cleanup()
 
 
 async def test_a_sidecar_that_is_stopped_is_silent_and_not_away(volume: Path) -> None:

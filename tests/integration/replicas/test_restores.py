@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import replicakit
 from replicakit import SHARD, File
@@ -169,6 +170,20 @@ async def test_never_served_but_in_the_store_is_restored(restorer: Restorer, rep
     await replicate(1, last=3)
     assert await restorer.find(grant(2, served=False)) == Found(there=True, restored=Epoch(1))
     assert replicakit.ledger(path) == [1, 2, 3]
+
+
+async def test_a_shard_that_begins_a_new_life_leaves_the_replicas_of_its_old_one(
+    restorer: Restorer, replicate: Replicate, path: Path
+) -> None:
+    await replicate(4, last=5)
+    shard = msgspec.structs.replace(grant(5, served=False), born_epoch=Epoch(5))
+    assert await restorer.find(shard) == Found(there=False)
+    shard = msgspec.structs.replace(grant(6), born_epoch=Epoch(5))
+    with pytest.raises(NoSoundReplicaError):
+        await restorer.find(shard)
+    await replicate(5, last=2)
+    assert await restorer.find(shard) == Found(there=True, restored=Epoch(5))
+    assert replicakit.ledger(path) == [1, 2]
 
 
 async def test_a_restarted_owner_stamps_its_file_before_the_path_changes(

@@ -5,13 +5,29 @@ import shardkit
 from shardkit import GUILD, GUILD_ID, SHARD
 
 from modbot.discord.intake import Batch, Hole, SessionLost
+from modbot.discord.objects import Message
 from modbot.domain import alignment
 from modbot.domain.errors import NotOwnerError
 from modbot.domain.ids import TransferId
 from modbot.features import all_features
 from modbot.shard import archive, archives, arriving, transfers
 from modbot.shard.archive import Purpose
+from modbot.shard.feature import Feature
+from modbot.shard.migrations import Series
 from modbot.shard.transfers import GuildMovingError, State, TransferRefusedError
+
+TABLES = Series(
+    "told_tables",
+    ("CREATE TABLE told (told_id INTEGER PRIMARY KEY, guild_id INTEGER NOT NULL, message_id INTEGER) STRICT",),
+)
+feature = Feature("told")
+
+
+@feature.on("MESSAGE_CREATE")
+def note(tx, message: Message):
+    """What is handled twice shows."""
+    tx.execute("INSERT INTO told (guild_id, message_id) VALUES (?, ?)", (tx.guild_id, message.id))
+
 
 ONE, TWO = TransferId(1), TransferId(2)
 NEIGHBOUR = GUILD + (1 << 22)
@@ -19,14 +35,14 @@ NEIGHBOUR = GUILD + (1 << 22)
 
 @pytest.fixture
 async def giver(make_world):
-    world = await make_world(*all_features())
+    world = await make_world(*all_features(), feature, series=[TABLES])
     await world.dispatch("GUILD_CREATE", shardkit.guild_body())
     return world
 
 
 @pytest.fixture
 async def taker(make_world):
-    world = await make_world(*all_features())
+    world = await make_world(*all_features(), feature, series=[TABLES])
     await world.engine.commit(lambda tx: transfers.stand_aside(tx, GUILD_ID))
     return world
 
@@ -41,7 +57,7 @@ async def say(number, *worlds, guild=GUILD):
 
 
 async def messages(world):
-    return [row[0] for row in await world.rows("SELECT message_id FROM activity ORDER BY message_id")]
+    return [row[0] for row in await world.rows("SELECT message_id FROM told ORDER BY told_id")]
 
 
 async def state(world):
@@ -239,7 +255,7 @@ async def test_content_hashes_differ_by_name_and_body_not_by_session():
 
 
 async def test_a_new_dedicated_file_serves_nobody_until_its_guild_arrives(tmp_path, clock, pauses):
-    world = shardkit.World(tmp_path / "own.sqlite3", all_features(), clock=clock)
+    world = shardkit.World(tmp_path / "own.sqlite3", (*all_features(), feature), series=[TABLES], clock=clock)
     shard_id, shardkit.SHARD = SHARD, f"guild-{GUILD}"
     try:
         await world.open()

@@ -266,8 +266,30 @@ def test_a_small_imbalance_and_a_small_gain_move_nothing() -> None:
         shards_of({"a": [10.0] * 21, "b": [10.0] * 18}), pods_of("a", "b"), rules=balancing.ASKED
     )
     assert len(asked.moves) == 1
+    little = rebalancing.decide_plan(shards_of({"a": [100.0, 4.0], "b": [70.0]}), pods_of("a", "b"))
+    assert (little.moves, little.verdict) == ((), "Moving shards would gain less than 5%.")
     heavy = rebalancing.decide_plan(shards_of({"a": [200.0, 11.0], "b": [100.0, 80.0]}), pods_of("a", "b"))
     assert heavy.moves == ()
+
+
+def test_a_pod_that_joins_many_is_filled_although_nobody_is_overloaded() -> None:
+    names = [f"p{number}" for number in range(20)]
+    shards = shards_of(dict.fromkeys(names, [10.0] * 21))
+    plan = rebalancing.decide_plan(shards, pods_of(*names, "new"))
+    assert 18 <= len(plan.moves) <= 20
+    assert {move.target for move in plan.moves} == {"new"}
+
+
+def test_a_move_waits_until_there_is_room() -> None:
+    shards = shards_of({"a": [10.0], "b": [10.0, 10.0]})
+    due = rebalancing.Move(shards[0].shard_id, PodId("a"), PodId("b"), Cause.DRAIN, "a stops.")
+    pods = [*pods_of("a"), *pods_of("b", capacity=2)]
+    assert rebalancing.decide_round(Plan((due,)), shards, pods, begun=0) == ()
+    leaving = [*shards[:2], replace(shards[2], target=PodId("a"))]
+    assert rebalancing.decide_round(Plan((due,)), leaving, pods, begun=0) == (), (
+        "what leaves is there until it has left"
+    )
+    assert rebalancing.decide_round(Plan((due,)), shards[:2], pods, begun=0) == (due,)
 
 
 def test_pins_are_obeyed_and_wait_only_where_a_matching_pod_is_full() -> None:

@@ -17,7 +17,7 @@ def facts(epoch: int, *, shard: ShardId = SHARD, arrived: int = 0, seq: int = 9)
 
 
 def owned(epoch: int, since: int, *, move: int = 0) -> Ownership:
-    return Ownership(SHARD, Epoch(epoch), Epoch(since), MoveId(move), served=True)
+    return Ownership(SHARD, Epoch(epoch), Epoch(since), MoveId(move), served=True, born_epoch=Epoch(0))
 
 
 @pytest.mark.parametrize(

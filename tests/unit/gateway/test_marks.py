@@ -47,6 +47,17 @@ def test_the_lag_is_the_age_of_the_oldest_commit_that_may_be_missing() -> None:
     assert marks.held == offset(3)
 
 
+def test_a_barrier_that_was_never_answered_covers_nothing() -> None:
+    clock = Clock()
+    marks = Marks(None, now=clock)
+    marks.note(offset(1))
+    clock.time += 5
+    noted = marks.note(offset(1))
+    assert marks.lag == 5
+    marks.confirm(noted)
+    assert marks.lag == 0
+
+
 async def test_whoever_waits_goes_on_when_their_commit_is_covered() -> None:
     marks = Marks(None, now=Clock())
     first = marks.note(offset(1))

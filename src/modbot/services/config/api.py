@@ -33,6 +33,7 @@ from modbot.services.config.service import Service
 
 Run = Callable[[Service, Call], Awaitable[protocol.Message | Response | None]]
 _REF = "#/components/schemas/{name}"
+_OPTIONAL = frozenset({"asked", "drain"})
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
@@ -138,7 +139,14 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("POST", "/moves/pause", operations.pause_moves),
     Operation("POST", "/moves/resume", operations.resume_moves),
-    Operation("GET", "/rebalance", operations.rebalance_plan, gives=protocol.RebalancePlan),
+    Operation(
+        "GET",
+        "/rebalance",
+        operations.rebalance_plan,
+        gives=protocol.RebalancePlan,
+        query=("asked", "drain"),
+        errors=(NotFoundError,),
+    ),
     Operation("POST", "/rebalance", operations.rebalance, gives=protocol.RebalancePlan, errors=(MoveRefusedError,)),
     Operation(
         "POST", "/pods/{pod_id}/drain", operations.drain_pod, takes=protocol.DrainRequest, errors=(NotFoundError,)
@@ -261,7 +269,7 @@ def _parameter(name: str, place: str) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     if name == "guild_id" and place == "query":
         return {"name": name, "in": place, "required": False, "schema": {"type": "array", "items": schema}}
-    return {"name": name, "in": place, "required": True, "schema": schema}
+    return {"name": name, "in": place, "required": place == "path" or name not in _OPTIONAL, "schema": schema}
 
 
 def _responses(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:

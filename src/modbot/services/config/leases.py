@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 
 from modbot.cluster import protocol
 from modbot.domain import placement, weights
@@ -33,7 +34,9 @@ from modbot.services.config import outages
 from modbot.services.config.database import Connection, Database
 
 INVALID_LIMIT = 5_000
+"""Half of what Discord allows an address within ten minutes before it is banned."""
 KEEP_FACTOR = 20
+_log = structlog.get_logger(__name__)
 _DEAD = "This incarnation of the pod has ended."
 
 
@@ -118,6 +121,7 @@ async def renew(database: Database, terms: Terms, pod_id: PodId, request: protoc
             request.answer,
         )
         await _measurements(connection, pod_id, request, egress)
+        await _watch_breaker(connection, request, egress)
         number = await connection.value("next_answer")
         answer = _Answer(number=number, share=share, egress=egress)
         return await _grant(connection, terms, pod_id, request.incarnation, answer)
@@ -178,6 +182,14 @@ async def _measurements(connection: Connection, pod_id: PodId, request: protocol
         await connection.one("count_invalid", egress, request.invalid_requests)
 
 
+async def _watch_breaker(connection: Connection, request: protocol.RenewRequest, egress: str) -> None:
+    """Say once that the breaker of an address opens; renewals come one after the other, so one of them crosses the limit."""
+    if request.invalid_requests:
+        invalid = await connection.value("invalid_recently", egress)
+        if invalid - request.invalid_requests <= INVALID_LIMIT < invalid:
+            _log.warning("rest_breaker_opened", egress=egress, invalid=invalid)
+
+
 async def _grant(
     connection: Connection, terms: Terms, pod_id: PodId, incarnation: Incarnation, answer: _Answer
 ) -> protocol.Grant:
@@ -216,6 +228,7 @@ def shard(row: Any) -> protocol.Shard:
         since_epoch=Epoch(row["since_epoch"]),
         since_move=MoveId(row["since_move"]),
         replicated_seq=row.get("replicated_seq", 0),
+        born_epoch=Epoch(row.get("born_epoch", 0)),
         target=None if row["target"] is None else PodId(row["target"]),
         target_incarnation=_incarnation(row["target_incarnation"]),
         move_id=MoveId(row["move_id"] or 0),

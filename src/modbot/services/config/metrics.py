@@ -56,6 +56,20 @@ class Metrics:
             "modbot_config_imbalance",
             "Load of the most loaded open pod over the mean, as last planned by this replica.",
         )
+        self.permits = prometheus_client.Counter(
+            "modbot_config_identify_permits",
+            "Asked IDENTIFY permits by answer (granted, concurrency, daily_reserve, not_owner, limits_unknown, limits_awaited).",
+            ["answer"],
+            registry=self.registry,
+        )
+        self.identify_remaining = self._gauge(
+            "modbot_config_identify_remaining", "What is left of the day's IDENTIFYs, as this replica last saw it."
+        )
+        self.identify_remaining.set(float("nan"))  # nobody has asked yet; 0 would be an alarm
+        self.breaker = self._counter(
+            "modbot_config_breaker_refusals",
+            "Renewals that were told to send no REST request, because too many from their address were invalid.",
+        )
         self.draining = self._gauge("modbot_config_draining_pods", "Live pods that are being emptied.")
         self.moving = self._gauge("modbot_config_moving_shards", "Handoffs under way.")
 

@@ -54,7 +54,7 @@ async def aim(
 
 async def complete(
     database: Database, shard_id: ShardId, request: protocol.HandoffRequest
-) -> tuple[protocol.Shard, Cause]:
+) -> tuple[protocol.Shard, Cause | None]:
     """Make the target the owner; `StaleEpochError` when the handoff is over or anything changed. Also says why the shard moved."""
     async with database.transaction() as connection:
         await connection.one("hold_pod", request.pod_id)  # a sweep must not end it while it is made the owner
@@ -106,8 +106,10 @@ async def latest(database: Database) -> protocol.MoveList:
     )
 
 
-async def _finish(connection: Connection, state: protocol.MoveState, request: protocol.HandoffRequest) -> Cause:
-    return Cause(await connection.value("finish_move", request.move_id, state, request.detail))
+async def _finish(connection: Connection, state: protocol.MoveState, request: protocol.HandoffRequest) -> Cause | None:
+    """Close the record; says why the shard moved, or None when the record was closed before."""
+    cause = await connection.value("finish_move", request.move_id, state, request.detail)
+    return None if cause is None else Cause(cause)
 
 
 def _refusal(row: Any, pod: Any, target: PodId, carried: int) -> str:

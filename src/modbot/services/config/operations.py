@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import structlog
 from starlette.responses import Response, StreamingResponse
 
 from modbot.cluster import protocol
@@ -28,6 +29,7 @@ from modbot.services.config import (
 from modbot.services.config.calls import Query
 from modbot.services.config.service import Service
 
+_log = structlog.get_logger(__name__)
 _HTTP = ("http://", "https://")
 
 
@@ -58,6 +60,8 @@ async def renew(service: Service, call: Call) -> protocol.Grant:
     grant = await leases.renew(service.database, service.terms, calls.pod_id(call.path["pod_id"]), body)
     if body.draining:
         service.rebalancer.soon()
+    if not grant.rest_open:
+        service.metrics.breaker.inc()
     return grant
 
 
@@ -71,7 +75,16 @@ async def leave(service: Service, call: Call) -> None:
 async def identify(service: Service, call: Call) -> protocol.IdentifyAnswer:
     """Ask for one IDENTIFY, to be sent at once."""
     calls.incarnation(call.body.incarnation)
-    return await permits.identify(service.database, call.body, reserve=service.settings.identify_reserve)
+    body: protocol.IdentifyRequest = call.body
+    reserve = service.settings.identify_reserve
+    answer = await permits.identify(service.database, body, reserve=reserve)
+    service.metrics.permits.labels(answer.reason or "granted").inc()
+    if answer.remaining is not None:
+        service.metrics.identify_remaining.set(answer.remaining)
+        if answer.remaining < reserve:
+            left = answer.remaining
+            _log.warning("identify_reserve_reached", shard=body.shard_id, remaining=left, granted=answer.granted)
+    return answer
 
 
 async def move(service: Service, call: Call) -> protocol.MoveAnswer:
@@ -87,7 +100,8 @@ async def complete_move(service: Service, call: Call) -> protocol.Shard:
     """Make the target of a handoff the owner: one compare-and-set."""
     calls.incarnation(call.body.incarnation)
     shard, cause = await moves.complete(service.database, calls.shard_id(call.path["shard_id"]), call.body)
-    service.metrics.moves.labels(cause, protocol.MoveState.DONE).inc()
+    if cause is not None:
+        service.metrics.moves.labels(cause, protocol.MoveState.DONE).inc()
     service.rebalancer.soon()
     return shard
 
@@ -96,7 +110,8 @@ async def cancel_move(service: Service, call: Call) -> None:
     """Give a handoff up: the source keeps the shard."""
     calls.incarnation(call.body.incarnation)
     cause = await moves.cancel(service.database, calls.shard_id(call.path["shard_id"]), call.body)
-    service.metrics.moves.labels(cause, protocol.MoveState.CANCELLED).inc()
+    if cause is not None:
+        service.metrics.moves.labels(cause, protocol.MoveState.CANCELLED).inc()
 
 
 async def list_moves(service: Service, _call: Call) -> protocol.MoveList:
@@ -109,6 +124,7 @@ async def reassign_guild(service: Service, call: Call) -> protocol.Transfer:
     body: protocol.ReassignRequest = call.body
     if (body.pod is None) == (body.label is None):
         raise InvalidInputError("Either a pod or a label is needed.")
+    pins.parse_pin(body.label or body.pod or "")
     made = await dedicating.dedicate(
         service.database,
         calls.guild_id(body.guild_id),
@@ -148,9 +164,17 @@ def _transfer_id(call: Call) -> TransferId:
     return TransferId(calls.number(call.path["transfer_id"], "The transfer"))
 
 
-async def rebalance_plan(service: Service, _call: Call) -> protocol.RebalancePlan:
-    """Say which shards should move and why; changes nothing."""
-    return await rebalancing.look(service.database, settle=service.settings.placement_settle)
+async def rebalance_plan(service: Service, call: Call) -> protocol.RebalancePlan:
+    """Say which shards should move and why; changes nothing. `asked=true` and `drain` show what these would do."""
+    asked, drain = call.query.many("asked"), call.query.many("drain")
+    if len(drain) > 1 or asked not in ([], ["true"]):
+        raise InvalidInputError("The query takes `asked=true` and one `drain`.")
+    return await rebalancing.look(
+        service.database,
+        settle=service.settings.placement_settle,
+        asked=bool(asked),
+        drain=calls.pod_id(drain[0]) if drain else None,
+    )
 
 
 async def rebalance(service: Service, _call: Call) -> protocol.RebalancePlan:

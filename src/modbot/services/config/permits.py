@@ -7,6 +7,8 @@ current owner of a shard with a valid lease is asked about. A permit is for now:
 
 from __future__ import annotations
 
+import msgspec
+
 from modbot.cluster import protocol
 from modbot.domain.errors import NotFoundError
 from modbot.services.config.database import Connection, Database
@@ -38,8 +40,10 @@ async def identify(database: Database, request: protocol.IdentifyRequest, *, res
             return await _who_asks_discord(connection)
         if budget["remaining"] <= (0 if request.recovery else reserve):
             wait = min(max(budget["resets_in"], 1.0), _RESERVE_RETRY)
-            return protocol.IdentifyAnswer(granted=False, reason="daily_reserve", retry_after=wait)
-        return await _take_turn(connection, row["number"] % budget["max_concurrency"])
+            answer = protocol.IdentifyAnswer(granted=False, reason="daily_reserve", retry_after=wait)
+        else:
+            answer = await _take_turn(connection, row["number"] % budget["max_concurrency"])
+    return msgspec.structs.replace(answer, remaining=budget["remaining"] - answer.granted)
 
 
 async def _who_asks_discord(connection: Connection) -> protocol.IdentifyAnswer:

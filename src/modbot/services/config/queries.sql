@@ -132,7 +132,7 @@ WHERE egress = $1 AND bucket > clock_timestamp() - interval '610 seconds'
 -- The shards of this incarnation; `served` once an owner has reported on a shard, so that its file exists somewhere (I8); `contested`
 -- while another that lost it may still be acting.
 SELECT s.shard_id, s.epoch, s.owner, s.incarnation, s.since_epoch, s.since_move, s.target, s.target_incarnation, s.move_id,
-       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq,
+       l.shard_id IS NOT NULL AS served, coalesce(l.replicated_seq, 0) AS replicated_seq, s.born_epoch,
        EXISTS (SELECT FROM open_losses AS o WHERE o.shard_id = s.shard_id AND o.pod_id IS DISTINCT FROM s.owner) AS contested
 FROM shards s LEFT JOIN shard_load l USING (shard_id) WHERE s.owner = $1 AND s.incarnation = $2 ORDER BY s.number
 
@@ -470,10 +470,10 @@ FROM shards s LEFT JOIN shard_load l USING (shard_id)
 WHERE s.owner IS NOT NULL ORDER BY s.number
 
 -- name: ended_lately
--- The shards whose last handoff was done within $1 seconds, or was given up within $2 seconds.
+-- The shards that were moved for balance or by hand within $1 seconds, or whose last handoff was given up within $2 seconds.
 SELECT DISTINCT ON (shard_id) shard_id, state FROM moves
 WHERE finished_at > clock_timestamp() - make_interval(secs => greatest($1::float8, $2::float8))
-  AND (state = 'done' AND finished_at > clock_timestamp() - make_interval(secs => $1)
+  AND (state = 'done' AND cause IN ('balance', 'operator') AND finished_at > clock_timestamp() - make_interval(secs => $1)
        OR state = 'cancelled' AND finished_at > clock_timestamp() - make_interval(secs => $2))
 ORDER BY shard_id, move_id DESC
 
@@ -561,18 +561,18 @@ SELECT shard_id FROM dedicated WHERE guild_id = $1
 -- name: choose_pod
 -- A pod that may have another shard, locked against ending: the named one ($1), or the least burdened with a label ($2 = $3).
 SELECT p.pod_id, p.incarnation, p.replica_store FROM pods p
-WHERE p.state = 'live' AND p.lease_until > clock_timestamp() AND NOT p.draining
+WHERE p.state = 'live' AND p.lease_until > clock_timestamp() AND NOT p.draining AND NOT p.cordoned
   AND ($1::text IS NULL OR p.pod_id = $1) AND ($2::text IS NULL OR p.labels ->> $2 = $3)
   AND p.capacity > (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id OR s.target = p.pod_id)
-ORDER BY (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id), p.pod_id LIMIT 1 FOR SHARE
+ORDER BY (SELECT count(*) FROM shards s WHERE s.owner = p.pod_id), p.pod_id LIMIT 1 FOR NO KEY UPDATE
 
 -- name: open_dedicated
 -- Make a dedicated shard ($1, number $2 of the formula) a pod's ($3, $4, replica store $5), wanted there ($6). One that was retired goes on
 -- with the next epoch; no row while it is in use.
-INSERT INTO shards AS s (shard_id, number, epoch, owner, incarnation, last_owner, replica_store, since_epoch, pin)
-VALUES ($1, $2, 1, $3, $4, $3, $5, 1, $6)
+INSERT INTO shards AS s (shard_id, number, epoch, owner, incarnation, last_owner, replica_store, since_epoch, born_epoch, pin)
+VALUES ($1, $2, 1, $3, $4, $3, $5, 1, 1, $6)
 ON CONFLICT (shard_id) DO UPDATE SET
-    epoch = s.epoch + 1, since_epoch = s.epoch + 1, since_move = 0, owner = $3, incarnation = $4, last_owner = $3, replica_store = $5,
+    epoch = s.epoch + 1, since_epoch = s.epoch + 1, born_epoch = s.epoch + 1, since_move = 0, owner = $3, incarnation = $4, last_owner = $3, replica_store = $5,
     reserved_until = NULL, pin = $6, retired = false
 WHERE s.retired
 RETURNING shard_id

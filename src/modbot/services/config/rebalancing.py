@@ -30,8 +30,8 @@ from modbot.services.config.database import Connection, Database
 from modbot.services.config.sweeping import labels_of, weight_of
 
 INTERVAL = 1.0
-REST = 600.0
-"""Seconds for which a shard that was moved is not moved for the sake of balance."""
+REST = 60.0
+"""Seconds for which a shard that was moved for balance, or by hand, is not moved for balance again."""
 PAUSE_AFTER_FAILURE = 15.0
 """Seconds until a handoff that was given up is tried again."""
 _FAILED = "Its last handoff was given up a moment ago; it is tried again soon."
@@ -122,10 +122,19 @@ async def rebalance(database: Database, *, settle: float) -> Round | None:
     return Round(plan, tuple(begun))
 
 
-async def look(database: Database, *, settle: float) -> protocol.RebalancePlan:
-    """Return the plan as it is now, and change nothing."""
+async def look(
+    database: Database, *, settle: float, asked: bool = False, drain: PodId | None = None
+) -> protocol.RebalancePlan:
+    """Return the plan as it is now, or as if a round had been asked for or a pod were drained; changes nothing.
+
+    `NotFoundError` when no live pod has that name.
+    """
     async with database.snapshot() as connection:
-        return described(await _read(connection, settle=settle))
+        seen = await _read(connection, settle=settle)
+    if drain is not None and drain not in {pod.pod_id for pod in seen.pods}:
+        raise NotFoundError(f"No live pod is called {drain!r}.")
+    pods = tuple(replace(pod, closed=pod.closed or pod.pod_id == drain) for pod in seen.pods)
+    return described(replace(seen, pods=pods, asked=seen.asked or asked))
 
 
 async def ask(database: Database, *, settle: float) -> protocol.RebalancePlan:

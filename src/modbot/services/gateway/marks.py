@@ -49,7 +49,9 @@ class Marks:
 
     def note(self, offset: Offset | None) -> Noted:
         """Note what is committed now; a barrier that is asked for after this covers it."""
-        self._asked_since, self._missing_since = self._missing_since, None
+        if self._asked_since is None:  # else an earlier barrier was never answered
+            self._asked_since = self._missing_since
+        self._missing_since = None
         return Noted(self._changes, offset)
 
     def confirm(self, noted: Noted) -> None:

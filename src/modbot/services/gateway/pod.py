@@ -33,8 +33,9 @@ from modbot.discord.budgets import Budget
 from modbot.discord.intents import intents_for
 from modbot.discord.rest import RestClient
 from modbot.discord.transports import Compression
-from modbot.domain.errors import ModbotError, SettingsError
+from modbot.domain.errors import InvalidInputError, ModbotError, SettingsError
 from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
+from modbot.domain.pins import parse_labels
 from modbot.features import all_features
 from modbot.ops import metrics, replicas
 from modbot.ops.clocks import SteadyClock
@@ -210,6 +211,7 @@ class GatewayPod:
             owns_volume=True,
             replica_store=None if self._store is None else self._store.name,
             failsafe=self.settings.failsafe,
+            labels=_labels(settings),
         )
 
     def _hooks(self) -> Hooks:
@@ -364,3 +366,10 @@ def _same(shard: protocol.Shard | None, epoch: Epoch) -> bool:
 
 def _tell(active: bool) -> None:  # noqa: FBT001 - the only argument says it
     metrics.FAILSAFE.set(int(active))
+
+
+def _labels(settings: GatewaySettings) -> dict[str, str]:
+    try:
+        return parse_labels(settings.labels)
+    except InvalidInputError as error:
+        raise SettingsError(f"MODBOT_POD_LABELS is not valid: {error}") from None

@@ -87,7 +87,9 @@ class Restorer:
             ReplicaAheadError: the store has seen a later epoch than the grant's.
             StoreError: the store does not say what it has.
         """
-        owned = Ownership(shard.shard_id, shard.epoch, shard.since_epoch, shard.since_move, shard.served)
+        owned = Ownership(
+            shard.shard_id, shard.epoch, shard.since_epoch, shard.since_move, shard.served, shard.born_epoch
+        )
         path = database.path_of(self._data_dir, shard.shard_id)
         facts, fault = await asyncio.to_thread(restoring.try_facts, path)
         if facts is not None:
@@ -118,7 +120,7 @@ class Restorer:
                 f"The store has epoch {epochs[0]} of shard {owned.shard_id}; the grant is for epoch {owned.epoch}."
             )
         begun = False
-        for epoch in epochs:
+        for epoch in (each for each in epochs if each >= owned.born_epoch):
             if not await store.begins(owned.shard_id, epoch):
                 self._passed_over(owned, epoch, "incomplete", "it has no beginning")
                 continue

@@ -34,6 +34,12 @@ Guard = Callable[[Callable[[Request], Awaitable[Response]]], Callable[[Request],
 _log = structlog.get_logger()
 
 
+class Recording(msgspec.Struct, frozen=True):
+    """The giver's answer to the first call: `recording`, or `cut` when an earlier try came that far."""
+
+    state: State
+
+
 class Applied(msgspec.Struct, frozen=True):
     """Hashes of the last events that the giver applied, in order."""
 
@@ -45,8 +51,8 @@ def routes(around: Surroundings, served_of: Served, guard: Guard) -> list[Route]
 
     async def record(request: Request) -> Response:
         engine, guild_id, transfer_id = _asked(served_of, request)
-        await engine.commit(lambda tx: transfers.begin_recording(tx, guild_id, transfer_id))
-        return Response(status_code=204)
+        state = await engine.commit(lambda tx: transfers.begin_recording(tx, guild_id, transfer_id))
+        return Response(msgspec.json.encode(Recording(state)), media_type="application/json")
 
     async def recorded(request: Request) -> Response:
         engine, guild_id, _ = _asked(served_of, request)

@@ -34,7 +34,7 @@ from modbot.domain.ids import GuildId
 from modbot.ops import metrics
 from modbot.services.gateway.serving import ServedShard
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.services.gateway.transfer_source import Applied
+from modbot.services.gateway.transfer_source import Applied, Recording
 from modbot.shard import archive, arriving, exporting, importing, transfers
 from modbot.shard.archive import Manifest
 from modbot.shard.engine import Engine
@@ -64,6 +64,7 @@ class TransferTarget:
     served: ServedShard
     engine: Engine
     transfer: protocol.Transfer
+    _cut_at: float | None = None
 
     @property
     def guild_id(self) -> GuildId:
@@ -93,14 +94,18 @@ class TransferTarget:
             transfers.stand_aside(tx, self.guild_id)
 
     async def _prepare(self) -> None:
-        await self._call("POST", "record")
+        giver = msgspec.json.decode(await self._call("POST", "record"), type=Recording).state
         await asyncio.sleep(_BETWEEN)
         guild_id, transfer_id = self.guild_id, self.transfer.transfer_id
         await self._told_of_the_guild()
-        await self.engine.commit(lambda tx: transfers.begin_holding(tx, guild_id, transfer_id))
-        await self._until_overlap()
+        fresh = await self.engine.commit(lambda tx: transfers.begin_holding(tx, guild_id, transfer_id))
+        if fresh and giver is State.CUT:
+            raise TransferRefusedError("What was held since the cut has been lost here; the giver has it.")
+        if giver is State.RECORDING:
+            await self._until_overlap()
         path, _manifest, _plan = await self._cut_and_fetch()
         path.unlink()
+        await self.around.replication.barrier(self.engine)  # whoever restores this shard must find what is held
         await self._step(TransferState.MOVED)
 
     async def _told_of_the_guild(self) -> None:
@@ -125,6 +130,7 @@ class TransferTarget:
 
     async def _cut_and_fetch(self) -> tuple[Path, Manifest, Alignment]:
         """Return the checked archive and which of the held events come behind it; repeating it is safe."""
+        self._cut_at = self._cut_at or time.monotonic()
         applied = await self._applied("POST", "cut")
         deadline = time.monotonic() + _LAST_WITHIN
         while True:
@@ -148,7 +154,9 @@ class TransferTarget:
         self.transfer = msgspec.structs.replace(self.transfer, state=TransferState.MOVED)
         try:
             row = await self._row()
-            if row is not None and row.state is State.HOLDING:
+            if row is not None and row.state is not State.HOLDING:
+                raise TransferRefusedError(f"Guild {self.guild_id} is {row.state} here: what was held has been lost.")
+            if row is not None:
                 await self._bring_in()
             await self.around.replication.barrier(self.engine)
             await self._step(TransferState.FINISHED)
@@ -184,6 +192,7 @@ class TransferTarget:
             source=self.transfer.source,
             rows=manifest.rows,
             behind=behind,
+            paused=None if self._cut_at is None else round(time.monotonic() - self._cut_at, 3),
             meeting=str(found[-1]),
         )
 

@@ -1,0 +1,39 @@
+"""Where the system is: in the environment, or in the folder of the `modbot dev` that runs here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from modbot.cluster.client import ConfigClient
+from modbot.domain.errors import SettingsError
+from modbot.ops.settings import Secret
+
+_ENVIRONMENT = "environment.json"
+
+
+def system(state: Path) -> tuple[str, Secret]:
+    """Return the config service's address and the internal token; `SettingsError` when there is no system."""
+    if "MODBOT_CONFIG_URL" in os.environ:
+        token = os.environ.get("MODBOT_INTERNAL_TOKEN")
+        if not token:
+            raise SettingsError("MODBOT_INTERNAL_TOKEN is not set.")
+        return os.environ["MODBOT_CONFIG_URL"], Secret(token)
+    path = state / _ENVIRONMENT
+    if not path.exists():
+        raise SettingsError("No system runs in this folder. Start `modbot dev` here, or set MODBOT_CONFIG_URL.")
+    environment = json.loads(path.read_text("utf-8"))
+    return environment["MODBOT_CONFIG_URL"], Secret(environment["MODBOT_INTERNAL_TOKEN"])
+
+
+@contextlib.asynccontextmanager
+async def client(state: Path) -> AsyncIterator[ConfigClient]:
+    """Open a client of the system's config service."""
+    url, token = system(state)
+    async with aiohttp.ClientSession() as session:
+        yield ConfigClient(url, token, session)
