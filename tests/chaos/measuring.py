@@ -33,7 +33,7 @@ _LATE_LOOK = 0.5
 Samples = dict[str, list[float]]
 
 
-class Measured(msgspec.Struct):
+class Measured(msgspec.Struct, kw_only=True):
     """One promise: seconds over all repetitions."""
 
     what: str
@@ -48,7 +48,9 @@ class Measured(msgspec.Struct):
     identifies: int
     interactions: int
     without_answer: int
-    unjudged: int
+    unjudged: int = 0
+    machine_load: float = 0.0
+    """Mean of the one-minute load averages meanwhile: how many processes wanted the cores, also those of others."""
     violations: list[str]
 
 
@@ -64,6 +66,7 @@ class Series(msgspec.Struct, frozen=True):
 async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[str], None]) -> list[Measured]:
     """Repeat, then check every invariant."""
     samples: Samples = {name: [] for name in series.promises}
+    loads: list[float] = []
     async with systems.running(setup) as system:
         await system.post("/moves/pause", {"paused": True})  # nothing moves but what is measured
         if series.ballast:
@@ -73,6 +76,7 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
             await balance(system)
             await asyncio.sleep(_REST + system.chance.random())
             await series.repeat(system, number, samples)
+            loads.append(os.getloadavg()[0])
             latest = {name: round(values[-1], 3) for name, values in samples.items() if values}
             tell(f"{series.what} {number + 1} of {runs}: {latest}")
         found = await checks.at_rest()
@@ -92,6 +96,7 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
             interactions=summary["total"],
             without_answer=summary["failed"] + summary["unfinished"] + summary["pending"] - found.unjudged,
             unjudged=found.unjudged,
+            machine_load=round(sum(loads) / len(loads), 1),
             violations=sorted(found.all()),
         )
         for name, target in series.promises.items()
