@@ -248,6 +248,7 @@ async def _begin(stack: Stack, guild: SimulatedGuild, pod: str) -> Any:
         return None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seconds", [1.4, 1.9])
 @pytest.mark.parametrize("side", ["giver", "taker"])
 async def test_a_machine_that_is_lost_in_the_middle_takes_nothing_along(
