@@ -14,6 +14,7 @@ from discordsim.oauth2 import routes as oauth2_routes
 from discordsim.rest.app import add_routes as add_rest_routes
 from discordsim.rest.calls import MAX_BODY
 from discordsim.rest.log import RestLog
+from discordsim.stalls import Stalls
 from discordsim.switches import Switches
 from discordsim.traffic import Traffic
 from discordsim.world.world import World
@@ -31,6 +32,7 @@ class Simulator:
         self.rest_log = RestLog()
         self.interactions = Interactions(world, self.gateway, files=self.files)
         self.traffic = Traffic(world, self.gateway)
+        self.stalls = Stalls(self.clock)
 
     def app(self) -> web.Application:
         """Return the application with all routes."""
@@ -41,4 +43,5 @@ class Simulator:
         chat_routes.add_routes(app, self)
         control_http.add_routes(app, self)
         add_rest_routes(app, self)
+        app.cleanup_ctx.append(self.stalls.during)
         return app

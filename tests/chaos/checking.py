@@ -30,6 +30,8 @@ class Found:
     verdict: Verdict = field(default_factory=Verdict)
     violations: set[str] = field(default_factory=set)
     identifies: int = 0
+    unjudged: int = 0
+    """Interactions of which the simulator cannot say whether they were answered in time."""
 
     def all(self) -> set[str]:
         """Return every violated promise as a sentence that begins with its invariant."""
@@ -115,7 +117,9 @@ class Checks:
             if counters[name]:
                 found.violations.add(f"I6 {counters[name]} {name.replace('_', ' ')}")
         asked = await answers.records(system.stack)
-        found.violations |= answers.refused(asked)
+        unjudged = await answers.late_judge(system.stack, asked)
+        found.unjudged = len(unjudged)
+        found.violations |= answers.refused(each for each in asked if each["id"] not in unjudged)
         return asked
 
     async def _wait(self, found: Found) -> None:

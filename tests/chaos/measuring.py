@@ -33,7 +33,7 @@ _LATE_LOOK = 0.5
 Samples = dict[str, list[float]]
 
 
-class Measured(msgspec.Struct):
+class Measured(msgspec.Struct, kw_only=True):
     """One promise: seconds over all repetitions."""
 
     what: str
@@ -48,6 +48,9 @@ class Measured(msgspec.Struct):
     identifies: int
     interactions: int
     without_answer: int
+    unjudged: int = 0
+    machine_load: float = 0.0
+    """Mean of the one-minute load averages meanwhile: how many processes wanted the cores, also those of others."""
     violations: list[str]
 
 
@@ -63,6 +66,7 @@ class Series(msgspec.Struct, frozen=True):
 async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[str], None]) -> list[Measured]:
     """Repeat, then check every invariant."""
     samples: Samples = {name: [] for name in series.promises}
+    loads: list[float] = []
     async with systems.running(setup) as system:
         await system.post("/moves/pause", {"paused": True})  # nothing moves but what is measured
         if series.ballast:
@@ -72,6 +76,7 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
             await balance(system)
             await asyncio.sleep(_REST + system.chance.random())
             await series.repeat(system, number, samples)
+            loads.append(os.getloadavg()[0])
             latest = {name: round(values[-1], 3) for name, values in samples.items() if values}
             tell(f"{series.what} {number + 1} of {runs}: {latest}")
         found = await checks.at_rest()
@@ -89,7 +94,9 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
             doubled=len(found.verdict.doubled),
             identifies=found.identifies,
             interactions=summary["total"],
-            without_answer=summary["failed"] + summary["unfinished"] + summary["pending"],
+            without_answer=summary["failed"] + summary["unfinished"] + summary["pending"] - found.unjudged,
+            unjudged=found.unjudged,
+            machine_load=round(sum(loads) / len(loads), 1),
             violations=sorted(found.all()),
         )
         for name, target in series.promises.items()

@@ -39,6 +39,7 @@ class Results(msgspec.Struct):
     seeds: list[int] = []
     events: int = 0
     interactions: int = 0
+    unjudged: int = 0
     slowest_answer_ms: float = 0.0
     rows: list[Row] = []
     violations: list[str] = []
@@ -65,6 +66,7 @@ def write(path: Path, runs: list[Run]) -> None:
         seeds=[run.schedule.seed for run in runs],
         events=sum(run.events for run in runs),
         interactions=sum(run.interactions for run in runs),
+        unjudged=sum(run.unjudged for run in runs),
         slowest_answer_ms=max(run.slowest_answer_ms for run in runs),
         rows=rows(runs),
         violations=sorted({each for run in runs for each in run.violations}),
@@ -133,12 +135,12 @@ def rewrite(page: Path, results: Results) -> None:
 
 def _measured_lines(measured: Iterable[Measured]) -> str:
     lines = [
-        "| what | times | p50 s | p99 s | target p50 / p99 | lost | doubled | IDENTIFYs | interactions | … without a valid answer |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| what | times | p50 s | p99 s | target p50 / p99 | lost | doubled | IDENTIFYs | interactions | … without a valid answer | … not judged | load of the machine |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {each.what} | {each.runs} | {each.p50:.2f} | {each.p99:.2f}{_missed(each)} | {_targets(each)} | {each.lost} | "
-        f"{each.doubled} | {each.identifies} | {each.interactions} | {each.without_answer} |"
+        f"{each.doubled} | {each.identifies} | {each.interactions} | {each.without_answer} | {each.unjudged} | {each.machine_load:.0f} |"
         for each in measured
     ]
     return "\n".join(lines)
@@ -164,7 +166,7 @@ def _drawn_lines(results: Results) -> str:
     ]
     told = (
         f"{len(results.seeds)} runs (seeds {min(results.seeds, default=0)} to {max(results.seeds, default=0)}), "
-        f"{results.interactions:,} interactions, the slowest first answer after {results.slowest_answer_ms / 1000:.1f} s."
+        f"{results.interactions:,} interactions ({results.unjudged} not judged), the slowest first answer after {results.slowest_answer_ms / 1000:.1f} s."
     )
     return "\n".join([*lines, "", told])
 

@@ -38,6 +38,7 @@ class Run(msgspec.Struct):
     observations: list[Observation]
     events: int = 0
     interactions: int = 0
+    unjudged: int = 0
     slowest_answer_ms: float = 0.0
     violations: list[str] = []
     """All of them; those that only the end has shown belong to no fault."""
@@ -80,6 +81,7 @@ async def play(setup: Setup, schedule: Schedule, *, tell: Callable[[str], None],
         known.new(found)
         run.events, run.violations = found.verdict.compared, sorted(known.violations)
         summary = (await system.stack.control("GET", "interactions"))["summary"]
+        run.unjudged = found.unjudged
         run.interactions, run.slowest_answer_ms = system.load.used, summary["first_response_ms_max"] or 0.0
     run.seconds = round(time.monotonic() - started, 1)
     return run

@@ -27,7 +27,7 @@ def add_routes(app: web.Application, simulator: "Simulator") -> None:
     """Add the control API to an application."""
     app.middlewares.append(bodies.errors)
     routes = _Routes(simulator)
-    for name in ("sessions", "counters", "delivered", "withheld", "switches", "time", "traffic"):
+    for name in ("sessions", "counters", "delivered", "withheld", "stalls", "switches", "time", "traffic"):
         app.router.add_get(f"/control/{name}", getattr(routes, name))
     app.router.add_post("/control/switches", routes.change_switches)
     app.router.add_post("/control/time", routes.change_time)
@@ -72,6 +72,10 @@ class _Routes:
     async def withheld(self, _request: web.Request) -> web.Response:
         """Return every event that a `lose` fault kept from a session; `seq` is the one before it."""
         return bodies.answer([{"session_id": name} | _line(one) for name, one in self._hub.path.withheld])
+
+    async def stalls(self, _request: web.Request) -> web.Response:
+        """Return when the simulator itself stood still."""
+        return bodies.answer(self._simulator.stalls.payload())
 
     async def switches(self, _request: web.Request) -> web.Response:
         return bodies.answer(self._simulator.switches)

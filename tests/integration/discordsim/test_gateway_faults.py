@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import aiohttp
 import pytest
@@ -164,3 +165,34 @@ async def test_counters_and_sessions_tell_what_happened():
         assert (session["seq"], session["connected"], session["last_heartbeat"]) == (2, True, 2)
         await r.control("POST", "/reset-counters")
         assert (await r.control("GET", "/counters"))["identifies"] == 0
+
+
+async def test_the_log_keeps_payloads_when_it_is_told_to():
+    async with rig(guilds=1) as r:
+        probe = await r.ready()
+        say(r, "before")
+        await r.control("POST", "/switches", {"delivered_data": True})
+        say(r, "after")
+        await heard(probe, 2)
+        log = (await r.control("GET", f"/delivered?session_id={probe.session_id}"))["log"]
+        before, after = (one for one in log if one["name"] == "MESSAGE_CREATE")
+        assert "data" not in before
+        assert after["data"]["content"] == "after"
+
+
+async def test_ended_sessions_can_be_listed_too():
+    async with rig(guilds=1) as r:
+        probe = await r.ready()
+        await r.control("POST", "/faults/sockets", {"action": "invalidate", "resumable": False})
+        assert await r.control("GET", "/sessions") == []
+        (ended,) = await r.control("GET", "/sessions?ended=yes")
+        assert ended["session_id"] == probe.session_id
+
+
+async def test_it_says_when_it_stood_still_itself():
+    async with rig(guilds=1) as r:
+        await asyncio.sleep(0.05)
+        time.sleep(0.3)  # noqa: ASYNC251 - this is the stall
+        await asyncio.sleep(0.05)
+        stalls = (await r.control("GET", "/stalls"))["stalls"]
+        assert max(one["seconds"] for one in stalls) >= 0.2

@@ -121,4 +121,5 @@ async def test_faults_and_log_over_control(api):
     async with api.client.get(f"{api.url}/control/rest/log?limit=1") as answer:
         log = await answer.json()
     assert log["requests"][0]["route"] == "/channels/{channel_id}/messages"
+    assert log["requests"][0]["user_agent"].startswith("Python/")
     assert log["counters"]["by_status"] == {"200": 1}
