@@ -87,7 +87,7 @@ class Bucket:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave(None)  # our turn came in the same moment: pass it on
-            else:
+            elif turn in self._waiting:  # a wake-up between the cancellation and this line has dropped it already
                 self._waiting.remove(turn)
             raise
 

@@ -2,6 +2,9 @@
 
 Secrets given to `configure` are replaced in every line before it is written, whatever field they stand in, so that a token that
 slipped into an exception does not leave the process. User text and reporter ids are never passed to the logger in the first place.
+
+A line that cannot be written (a full disk, a reader that is gone) is counted and dropped. It never raises: what it tells of is often a
+failure that somebody is about to recover from, and the recovery must not die of the telling.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ import json
 import logging
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 
+from modbot.ops import metrics
 from modbot.ops.settings import Secret
 
 _STARS = "***"
@@ -41,10 +45,32 @@ def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Se
             redact,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", Lossy(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+class Lossy:
+    """A stream that drops what it cannot write, and counts it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or count a lost line."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            metrics.LOG_LINES_LOST.inc()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered, or count a lost line."""
+        try:
+            self._stream.flush()
+        except OSError:
+            metrics.LOG_LINES_LOST.inc()
 
 
 def _forms(secret: str) -> list[str]:

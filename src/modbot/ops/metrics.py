@@ -93,6 +93,9 @@ RESTORES: Final = Counter(
 STALE_FILES: Final = Counter(
     "modbot_stale_files_total", "Shard files of an earlier ownership that were deleted.", registry=REGISTRY
 )
+LOG_LINES_LOST: Final = Counter(
+    "modbot_log_lines_lost_total", "Writes to the log that failed; their lines may be missing.", registry=REGISTRY
+)
 FAILSAFE: Final = Gauge(
     "modbot_failsafe",
     "1 while the lease is over and all peers agree that nobody reaches the config service, so this pod goes on.",

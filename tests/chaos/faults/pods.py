@@ -73,7 +73,7 @@ async def kill_sidecar(system: System, parameters: Parameters) -> None:
 
 
 async def fill_disk(system: System, parameters: Parameters) -> None:
-    """F17: files of the pod cannot grow for a while (EFBIG, as ENOSPC would)."""
+    """F17: files of the pod, its log among them, cannot grow for a while (EFBIG, as ENOSPC would)."""
     await _limited(system, parameters, resource.RLIMIT_FSIZE, 4096)
 
 

@@ -1,5 +1,6 @@
 """Logs hold no secret, whatever field it slipped into."""
 
+import errno
 import io
 import json
 import sys
@@ -7,7 +8,7 @@ import sys
 import pytest
 import structlog
 
-from modbot.ops import logs
+from modbot.ops import logs, metrics
 from modbot.ops.settings import Secret
 
 SECRET = 'tok"en\\value-1234567890'
@@ -54,3 +55,17 @@ def test_lines_are_json_and_carry_the_service(written, monkeypatch):
     structlog.get_logger().warning("loud", number=1)
     line = json.loads(written.getvalue())
     assert (line["event"], line["number"], line["service"], line["level"]) == ("loud", 1, "test", "warning")
+
+
+class _Full(io.StringIO):
+    def write(self, _text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self) -> None:
+        raise OSError(errno.EPIPE, "Broken pipe")
+
+
+def test_a_line_that_cannot_be_written_is_counted_and_nothing_else_happens() -> None:
+    before = metrics.LOG_LINES_LOST._value.get()
+    structlog.PrintLogger(logs.Lossy(_Full())).msg("a failure that somebody recovers from")
+    assert metrics.LOG_LINES_LOST._value.get() > before

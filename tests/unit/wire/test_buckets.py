@@ -127,6 +127,23 @@ def test_lost_answers_and_cancelled_waiters_do_not_stop_the_queue():
     virtual.run(scenario)
 
 
+def test_a_waiter_that_a_wake_up_has_dropped_already_is_cancelled_all_the_same():
+    """Somebody leaves between the cancellation of the wait and the moment when the waiter learns of it."""
+
+    async def scenario():
+        bucket = Bucket()
+        await bucket.enter()
+        doomed = asyncio.create_task(bucket.enter())
+        await asyncio.sleep(0)
+        doomed.cancel()
+        bucket.leave(None)
+        with pytest.raises(asyncio.CancelledError):
+            await doomed
+        assert bucket.idle
+
+    virtual.run(scenario)
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     limit=st.integers(1, 5),
