@@ -19,5 +19,5 @@ async def test_rows_of_guilds_are_counted_while_the_file_is_in_use(tmp_path: Pat
     for number in range(3):
         await world.dispatch("MESSAGE_CREATE", shardkit.message_body(100 + number, content="one two"))
     assert before > 0
-    assert inspecting.count_rows(world.path) == before + 4, "three rows of activity and the mark of the channel"
+    assert inspecting.count_rows(world.path) == before + 3, "three rows of activity"
     await world.close()
