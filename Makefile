@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 
 .PHONY: help
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "modbot needs Python 3.11 or newer: PYTHON=/path/to/python3 make …" >&2; exit 1; }
@@ -31,9 +31,14 @@ demo: setup ## play a scripted day, kill a pod, compare expected with found
 	@$(RUN)/modbot demo $(ARGS)
 
 .PHONY: test
-test: setup ## all tests (ARGS="-k word")
+test: setup ## all tests but the longest, three at a time (ARGS="-k word")
 	@scripts/install-test-tools
-	@$(RUN)/pytest $(ARGS)
+	@$(RUN)/pytest -n 3 --dist worksteal $(ARGS)
+
+.PHONY: test-all
+test-all: setup ## all tests, the longest as well
+	@scripts/install-test-tools
+	@$(RUN)/pytest -n 3 --dist worksteal -m "long or not long" $(ARGS)
 
 .PHONY: check
 check: setup ## format, lint, types, import contracts

@@ -24,7 +24,9 @@ def _tell(line: str) -> None:
     sys.stderr.write(f"  {line}\n")
 
 
-@pytest.mark.parametrize("seed", [_FIXED, None], ids=["fixed", "by chance"])
+@pytest.mark.parametrize(
+    "seed", [pytest.param(_FIXED, id="fixed"), pytest.param(None, id="by chance", marks=pytest.mark.long)]
+)
 async def test_no_promise_breaks(state_folder: Path, seed: int | None) -> None:
     drawn = secrets.randbelow(10**6) if seed is None else seed
     sys.stderr.write(f"\nseed {drawn}\n")
@@ -39,11 +41,11 @@ async def test_no_promise_breaks(state_folder: Path, seed: int | None) -> None:
 @pytest.mark.parametrize(
     ("module", "fault", "parameters", "invariants"),
     [
-        ("forgetful", "F1-kill", {"pod": 0}, {"I3"}),
-        ("acknowledging", "F8-behind", {"pod": 0, "seconds": 5.0}, {"I3", "I6"}),
+        pytest.param("forgetful", "F1-kill", {"pod": 0}, {"I3"}, marks=pytest.mark.long),
+        pytest.param("acknowledging", "F8-behind", {"pod": 0, "seconds": 5.0}, {"I3", "I6"}, marks=pytest.mark.long),
         ("careless", "F4-move", {"seed": 1, "moves": 6}, {"I3", "I4"}),
         ("ungated", "F6-freeze", {"pod": 0, "seconds": 10.0}, {"I2"}),
-        ("repeating", "F1-kill", {"pod": 0}, {"I5"}),
+        pytest.param("repeating", "F1-kill", {"pod": 0}, {"I5"}, marks=pytest.mark.long),
     ],
 )
 async def test_broken_pods_are_found(

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from modbot.cli import guilds as simulated
 from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Plan, Stack
@@ -225,6 +227,7 @@ async def test_numbers_that_discord_skips_are_looked_for(state_folder: Path) -> 
     assert counters["identifies"] == 4, "a hole costs no session"
 
 
+@pytest.mark.long
 async def test_a_session_that_silently_stops_bringing_messages_is_given_up(state_folder: Path) -> None:
     """Heartbeats, reactions and edits go on; only messages stop. One session is replaced, the others stay."""
     async with Stack.prepare(_plan(state_folder, "impatient_gateway")) as stack:

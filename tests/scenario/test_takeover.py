@@ -152,7 +152,7 @@ async def test_a_lost_machine_loses_nothing(state_folder: Path) -> None:
     assert summary["answered_twice"] == 0
 
 
-@pytest.mark.parametrize("module", ["acknowledging_gateway", "trusting_gateway"])
+@pytest.mark.parametrize("module", [pytest.param("acknowledging_gateway", marks=pytest.mark.long), "trusting_gateway"])
 async def test_pods_that_break_a_rule_lose_events(state_folder: Path, module: str) -> None:
     """The broken variants: if these were clean, the test above could not fail.
 

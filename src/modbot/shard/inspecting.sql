@@ -15,3 +15,7 @@ FROM repairs AS r JOIN gaps AS g USING (gap_id) ORDER BY r.gap_id, r.guild_id
 -- name: losses
 -- What gaps took for good; the number is NULL where nobody can know it.
 SELECT gap_id, guild_id, kind, place_id, reason, number FROM gap_losses ORDER BY gap_id, guild_id, kind, place_id
+
+-- name: rows
+-- The rows of one table.
+SELECT count(*) FROM {table}

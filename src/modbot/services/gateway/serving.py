@@ -34,13 +34,14 @@ from modbot.services.gateway.handoff_source import HandoffSource
 from modbot.services.gateway.handoff_target import Arrived
 from modbot.services.gateway.inboxes import Inbox
 from modbot.services.gateway.surroundings import Surroundings
-from modbot.shard import database
+from modbot.shard import database, inspecting
 from modbot.shard.dispatching import guild_of
 from modbot.shard.engine import Engine
 
 _log = structlog.get_logger()
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
+_ROWS_EVERY = 300.0
 _RESUME_LIMIT = 1.0
 
 
@@ -73,6 +74,7 @@ class ServedShard:
         self._canary = Canary(self.shard_id)
         self._meter = _Meter(since=time.monotonic())
         self._guilds = 0
+        self._rows = 0
         self._stopped_at: float | None = None
 
     @property
@@ -144,6 +146,7 @@ class ServedShard:
             events_per_second=round(meter.events / max(0.001, now - meter.since), 2),
             lag_seconds=round(meter.slowest, 4),
             connected=connected,
+            rows=self._rows,
             file_bytes=database.file_bytes(engine.path),
             replica_lag=None if replica is None else round(replica.lag, 3),
             replicated_seq=0 if replica is None or replica.offset is None else replica.offset.seq,
@@ -184,7 +187,8 @@ class ServedShard:
         session_task = asyncio.create_task(self._follow(session, refused))
         leaving = asyncio.create_task(self._leave_when_asked(engine))
         watching = asyncio.create_task(self._canary.watch(self._surroundings.tools, engine, session))
-        others = [asyncio.create_task(inbox.run()), asyncio.create_task(self._count_guilds(engine)), watching, leaving]
+        counting = [asyncio.create_task(self._count_guilds(engine)), asyncio.create_task(self._count_rows(engine))]
+        others = [asyncio.create_task(inbox.run()), *counting, watching, leaving]
         broken = asyncio.ensure_future(engine.broken)
         try:
             running: list[asyncio.Future[Any]] = [session_task, broken, *others]
@@ -275,6 +279,11 @@ class ServedShard:
             item for item in batch.items if not isinstance(item, Dispatch) or guild_of(item.data) == self._guild_id
         )
         return msgspec.structs.replace(batch, items=items)
+
+    async def _count_rows(self, engine: Engine) -> None:
+        while True:
+            self._rows = await asyncio.to_thread(inspecting.count_rows, engine.path)
+            await asyncio.sleep(_ROWS_EVERY)
 
     async def _count_guilds(self, engine: Engine) -> None:
         while True:

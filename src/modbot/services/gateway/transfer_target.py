@@ -28,7 +28,7 @@ from modbot.cluster import protocol
 from modbot.cluster.protocol import TransferState
 from modbot.cluster.routing import RoutingTable
 from modbot.domain import alignment
-from modbot.domain.alignment import Alignment, Meeting
+from modbot.domain.alignment import Meeting
 from modbot.domain.errors import ModbotError, StaleEpochError, UnavailableError
 from modbot.domain.ids import GuildId
 from modbot.ops import metrics
@@ -55,6 +55,15 @@ _BROKEN = (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError)
 _log = structlog.get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class _Fetched:
+    """What the giver gave behind its cut: a checked archive, and the last events that it applied."""
+
+    path: Path
+    manifest: Manifest
+    applied: list[int]
+
+
 @dataclass(slots=True)
 class TransferTarget:
     """One transfer to one of our shards: `await run()`."""
@@ -65,6 +74,7 @@ class TransferTarget:
     engine: Engine
     transfer: protocol.Transfer
     _cut_at: float | None = None
+    _fetched: _Fetched | None = None
 
     @property
     def guild_id(self) -> GuildId:
@@ -73,6 +83,12 @@ class TransferTarget:
 
     async def run(self) -> None:
         """Bring the guild here, or give it up; returns when nothing is left to do on this side."""
+        try:
+            await self._run()
+        finally:
+            self._forget_archive()
+
+    async def _run(self) -> None:
         if self.transfer.state is TransferState.MOVING:
             try:
                 await self._prepare()
@@ -103,8 +119,7 @@ class TransferTarget:
             raise TransferRefusedError("What was held since the cut has been lost here; the giver has it.")
         if giver is State.RECORDING:
             await self._until_overlap()
-        path, _manifest, _plan = await self._cut_and_fetch()
-        path.unlink()
+        self._fetched = await self._cut_and_fetch()
         await self.around.replication.barrier(self.engine)  # whoever restores this shard must find what is held
         await self._step(TransferState.MOVED)
 
@@ -128,11 +143,17 @@ class TransferTarget:
                 raise TransferRefusedError("The two sessions bring different events.")
             await asyncio.sleep(_LOOK)
 
-    async def _cut_and_fetch(self) -> tuple[Path, Manifest, Alignment]:
-        """Return the checked archive and which of the held events come behind it; repeating it is safe."""
+    def _forget_archive(self) -> None:
+        if self._fetched is not None:
+            self._fetched.path.unlink(missing_ok=True)
+            self._fetched = None
+
+    async def _cut_and_fetch(self) -> _Fetched:
+        """Let the giver cut and fetch what it has; repeating it is safe."""
         self._cut_at = self._cut_at or time.monotonic()
         applied = await self._applied("POST", "cut")
-        deadline = time.monotonic() + _LAST_WITHIN
+        common = alignment.overlaps(applied, await self._held())
+        deadline = time.monotonic() + (_LAST_WITHIN if common else _BETWEEN)
         while True:
             held = await self._held()
             if alignment.find_end(applied, held) is not None or time.monotonic() > deadline:
@@ -147,7 +168,7 @@ class TransferTarget:
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return path, manifest, alignment.decide(applied, held)
+        return _Fetched(path, manifest, applied)
 
     async def _finish(self) -> bool:
         """Bring the rows in behind the compare-and-set; False when it has to be tried again."""
@@ -168,29 +189,28 @@ class TransferTarget:
         return True
 
     async def _bring_in(self) -> None:
-        path, manifest, _ = await self._cut_and_fetch()
-        applied = await self._applied("POST", "cut")
+        fetched = self._fetched = self._fetched or await self._cut_and_fetch()
         registry = self.engine.tools.registry
         transfer_id = self.transfer.transfer_id
         found: list[Meeting] = []
 
         def arrive(tx: Transaction) -> int:
-            plan = alignment.decide(applied, transfers.held_hashes(tx, self.guild_id))
+            plan = alignment.decide(fetched.applied, transfers.held_hashes(tx, self.guild_id))
             found.append(plan.meeting)
-            return arriving.arrive(tx, path, manifest, transfer_id, rest=plan.rest, registry=registry)
+            return arriving.arrive(tx, fetched.path, fetched.manifest, transfer_id, rest=plan.rest, registry=registry)
 
         try:
             async with self.engine.without_effects(self.guild_id):
                 behind = await self.engine.commit(arrive, durable=True)
         finally:
-            path.unlink(missing_ok=True)
+            self._forget_archive()
         metrics.TRANSFERS.labels(str(found[-1])).inc()
         _log.info(
             "guild_arrived",
             shard=self.engine.shard_id,
             guild_id=self.guild_id,
             source=self.transfer.source,
-            rows=manifest.rows,
+            rows=fetched.manifest.rows,
             behind=behind,
             paused=None if self._cut_at is None else round(time.monotonic() - self._cut_at, 3),
             meeting=str(found[-1]),
