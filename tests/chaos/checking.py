@@ -106,10 +106,11 @@ class Checks:
         system, since = self.system, self._looked
         self._looked = time.time() - 1.0
         log = await system.stack.control("GET", f"rest/log?limit={_LOGGED}")
+        stalls = await system.stack.control("GET", "stalls")
         await system.history.read()
         found.violations |= system.history.two_owners()
         acts = [each for each in log["requests"] if each["time"] >= since]
-        found.violations |= system.history.strangers(acts, system.shard_of_channel)
+        found.violations |= system.history.strangers(acts, system.shard_of_channel, stalls["stalls"])
         counters = await system.stack.control("GET", "counters")
         found.identifies = counters["identifies"] - system.identifies
         system.identifies = counters["identifies"]
