@@ -73,13 +73,16 @@ class Checks:
                 found.violations.add(f"I3 {each.shard_id}: stands at {each.seq}, Discord is at {wanted}")
         if len(taken) != self.system.setup.shards:
             found.violations.add(f"I8 {len(taken)} shard files for {self.system.setup.shards} shards")
-        asked = await self._ask(found)
+        asked = [each for each in await self._ask(found) if not self._rolled_back(each["created"])]
         found.violations |= answers.misapplied(asked, taken)
         found.violations |= await answers.misposted(self.system.stack, self.system.people, asked)
         found.violations |= {
             f"I7 the simulator could not take an interaction: {each}" for each in self.system.load.troubles
         }
         return found
+
+    def _rolled_back(self, moment: float) -> bool:
+        return any(since <= moment <= until for since, until in self.system.rolled_back)
 
     async def _compare(self, found: Found, taken: list[Snapshot]) -> dict[str, int]:
         seqs = await self.system.oracle.read()
@@ -103,10 +106,11 @@ class Checks:
         system, since = self.system, self._looked
         self._looked = time.time() - 1.0
         log = await system.stack.control("GET", f"rest/log?limit={_LOGGED}")
+        stalls = await system.stack.control("GET", "stalls")
         await system.history.read()
         found.violations |= system.history.two_owners()
         acts = [each for each in log["requests"] if each["time"] >= since]
-        found.violations |= system.history.strangers(acts, system.shard_of_channel)
+        found.violations |= system.history.strangers(acts, system.shard_of_channel, stalls["stalls"])
         counters = await system.stack.control("GET", "counters")
         found.identifies = counters["identifies"] - system.identifies
         system.identifies = counters["identifies"]

@@ -53,6 +53,8 @@ class Snapshot:
     notes: list[int]
     gaps: list[Gap]
     dead_letters: int
+    repairing: bool = False
+    """Whether something is still being read back."""
 
 
 def snapshot(path: Path) -> Snapshot:
@@ -81,6 +83,7 @@ def snapshot(path: Path) -> Snapshot:
                 for row in _all(connection, "SELECT session_id, last_seq, next_seq, kind FROM gaps ORDER BY gap_id")
             ],
             dead_letters=_all(connection, "SELECT count(*) FROM dead_letters")[0][0],
+            repairing=bool(_all(connection, "SELECT 1 FROM repairs WHERE finished_at IS NULL LIMIT 1")),
         )
 
 

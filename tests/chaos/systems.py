@@ -85,6 +85,8 @@ class System:
     chance: random.Random
     proxies: list[Proxy] = field(default_factory=list)
     """The way of each gateway pod to the config service."""
+    rolled_back: list[tuple[float, float]] = field(default_factory=list)
+    """Times of which a damaged replica has taken what was applied: no promise covers that, so it is counted, not judged."""
     identifies: int = 0
     """How many were counted when the checks looked last."""
     shard_of_channel: dict[str, str] = field(default_factory=dict)

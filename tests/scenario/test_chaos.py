@@ -16,7 +16,7 @@ from chaos.schedules import Schedule
 from chaos.systems import Setup
 
 _FIXED = 20261124
-_STEPS = 6
+_STEPS = 5
 _SHORT = {fault.name: fault.draw for fault in faults.ALL.values() if fault.short}
 
 

@@ -77,6 +77,7 @@ async def lose_behind(system: System, parameters: Parameters) -> None:
 async def damage_replica(system: System, parameters: Parameters) -> None:
     """F14: the newest files of a shard's replica are damaged, and then its machine is lost."""
     name = f"gateway-{parameters['pod']}"
+    since = time.time()
     system.stack.gateway(parameters["pod"]).kill()  # a second epoch, so that there is an older one to fall back to
     await system.flowing()
     await asyncio.sleep(3.0)
@@ -86,6 +87,7 @@ async def damage_replica(system: System, parameters: Parameters) -> None:
     if shards:
         _damage(system.setup.state / "replicas" / min(shards), parameters["how"])
     await lose(system, parameters)
+    system.rolled_back.append((since - 5.0, time.time()))
 
 
 def _damage(folder: Path, how: str) -> None:

@@ -72,3 +72,9 @@ def test_nobody_acts_past_its_lease_unless_nobody_can_renew() -> None:
 def test_what_others_send_and_other_channels_do_not_count() -> None:
     acts = [_act(_B, 5.0) | {"user_agent": "curl"}, _act(_B, 5.0) | {"path": "/guilds/5"}]
     assert _history(_FIRST).strangers(acts, {"5": _SHARD}) == set()
+
+
+def test_a_request_that_waited_for_the_simulator_is_as_old_as_its_wait() -> None:
+    history, late = _history(_FIRST, _AFTER), [_act(_A, 18.0)]
+    assert history.strangers(late, {"5": _SHARD}, [{"until": 10.0, "seconds": 2.0}])
+    assert history.strangers(late, {"5": _SHARD}, [{"until": 18.0, "seconds": 2.0}]) == set()
