@@ -17,6 +17,8 @@ from proxying import Proxy
 from modbot.cli import guilds as simulated
 from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Plan, Stack
+from modbot.domain import ids
+from modbot.domain.ids import GuildId
 
 _SHARDS = 6
 _TTL = 6.0
@@ -187,8 +189,10 @@ async def _guild_of(stack: Stack, people: People, *, but: SimulatedGuild | None 
     found: list[SimulatedGuild] = []
 
     async def has_one() -> bool:
+        owners = await _epochs(stack)
         for guild in people.guilds:
-            if guild is not but and await owning.owner_of(stack, guild) == "gateway-0":
+            shard_id = ids.shard_of_guild(GuildId(int(guild.guild_id)), stack.plan.shard_count)
+            if guild is not but and owners[shard_id][0] == "gateway-0":
                 found.append(guild)
                 return True
         return False

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import apsw
 import ledger
 
 from modbot.cli.stack import Stack
@@ -84,7 +85,10 @@ def _paths(stack: Stack) -> list[Path]:
     newest: dict[str, tuple[int, Path]] = {}
     for volume in sorted(stack.plan.state.glob("gateway-*")):
         for path in inspecting.files(volume):
-            epoch = inspecting.look(path).epoch
+            try:
+                epoch = inspecting.look(path).epoch
+            except apsw.CantOpenError:  # a former owner has just deleted it
+                continue
             if epoch > newest.get(path.name, (0, path))[0]:
                 newest[path.name] = (epoch, path)
     return [path for _, path in newest.values()]

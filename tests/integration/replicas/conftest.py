@@ -41,8 +41,7 @@ def folder_store(tmp_path: Path) -> ReplicaStore:
 @pytest.fixture(scope="session")
 def moto_port() -> Iterator[int]:
     """An S3 in memory that takes everything."""
-    port = replicakit.free_port()
-    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+    with _running(lambda port: [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]) as port:
         yield port
 
 
@@ -50,18 +49,27 @@ def moto_port() -> Iterator[int]:
 def seaweed_port() -> Iterator[int]:
     """An S3 on disk that checks keys."""
     folder = Path(tempfile.mkdtemp(prefix="sw-"))
-    port = replicakit.free_port()
     keys = {
         "accessKey": replicakit.KEYS.access_key_id.reveal(),
         "secretKey": replicakit.KEYS.secret_access_key.reveal(),
     }
     identity = {"name": "tests", "credentials": [keys], "actions": ["Admin", "Read", "Write", "List", "Tagging"]}
     (folder / "ids.json").write_text(json.dumps({"identities": [identity]}))
-    ports = [f"-{part}.port={replicakit.free_port()}" for part in ("master", "volume", "filer")]
-    grpc = [f"-{part}.port.grpc={replicakit.free_port()}" for part in ("master", "volume", "filer", "s3")]
-    command = [str(replicakit.SCRIPTS / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.port={port}"]
-    command += [f"-s3.config={folder}/ids.json", "-volume.max=0", "-master.volumeSizeLimitMB=64", *ports, *grpc]
-    with _running(command, port):
+
+    def command(port: int) -> list[str]:
+        ports = [f"-{part}.port={replicakit.free_port()}" for part in ("master", "volume", "filer")]
+        grpc = [f"-{part}.port.grpc={replicakit.free_port()}" for part in ("master", "volume", "filer", "s3")]
+        first = [
+            str(replicakit.SCRIPTS / "weed"),
+            "server",
+            f"-dir={folder}",
+            "-ip=127.0.0.1",
+            "-s3",
+            f"-s3.port={port}",
+        ]
+        return [*first, f"-s3.config={folder}/ids.json", "-volume.max=0", "-master.volumeSizeLimitMB=64", *ports, *grpc]
+
+    with _running(command) as port:
         yield port
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -89,17 +97,22 @@ def s3_store(port: int, name: str) -> ReplicaStore:
 
 
 @contextlib.contextmanager
-def _running(command: list[str], port: int) -> Iterator[None]:
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _make_bucket(port)
-        yield
-    finally:
-        process.kill()
-        process.wait()
+def _running(command: Callable[[int], list[str]]) -> Iterator[int]:
+    """Start a store and yield its port; on other ports once more when somebody else has taken one of them meanwhile."""
+    while True:
+        port = replicakit.free_port()
+        process = subprocess.Popen(command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            if _make_bucket(port, process):
+                yield port
+                return
+        finally:
+            process.kill()
+            process.wait()
 
 
-def _make_bucket(port: int) -> None:
+def _make_bucket(port: int, process: subprocess.Popen[bytes]) -> bool:
+    """Wait for the store; False when it has ended."""
     client = boto3.client(
         "s3",
         endpoint_url=f"http://127.0.0.1:{port}",
@@ -114,8 +127,10 @@ def _make_bucket(port: int) -> None:
             try:
                 client.create_bucket(Bucket=replicakit.BUCKET)
             except (BotoCoreError, ClientError):
+                if process.poll() is not None:
+                    return False
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
             else:
-                return
+                return True

@@ -26,7 +26,7 @@ async def test_what_a_barrier_covers_survives_the_death_of_everything(
         await control.register(file.path, store.url_of(SHARD, Epoch(1)))
         for seq in range(1, 51):
             file.write(seq)
-        await control.sync(file.path, limit=10)
+        await control.sync(file.path, limit=30)
         await process.kill()
     assert await replicakit.restored(store, 1, tmp_path / "r.sqlite3") == list(range(1, 51))
     assert await store.epochs(SHARD) == [1]
@@ -42,21 +42,21 @@ async def test_a_sidecar_that_was_killed_knows_nothing_and_goes_on_where_it_was(
     async with replicakit.sidecar(volume, store.keys) as (control, process):
         await control.register(file.path, url)
         file.write(1)
-        before = await control.sync(file.path, limit=10)
+        before = await control.sync(file.path, limit=30)
         first = await control.info()
         await process.kill()
         with pytest.raises(SidecarAwayError):
-            await control.sync(file.path, limit=10)
+            await control.sync(file.path, limit=30)
         file.write(2)
         await process.start()
         await replicakit.until_up(control)
         assert (await control.info()).started_at != first.started_at
         assert await control.registered() == set()
         with pytest.raises(NotRegisteredError):
-            await control.sync(file.path, limit=10)
+            await control.sync(file.path, limit=30)
         await control.register(file.path, url)
         assert await control.registered() == {file.path}
-        assert (await control.sync(file.path, limit=10)).replicated_txid > before.replicated_txid
+        assert (await control.sync(file.path, limit=30)).replicated_txid > before.replicated_txid
     assert await replicakit.restored(store, 1, tmp_path / "r.sqlite3") == [1, 2]
 
 
@@ -67,12 +67,12 @@ async def test_a_new_epoch_begins_with_everything_and_the_old_path_stays_as_it_w
     async with replicakit.sidecar(volume, store.keys) as (control, _):
         await control.register(file.path, store.url_of(SHARD, Epoch(1)))
         file.write(1)
-        await control.sync(file.path, limit=10)
-        await control.unregister(file.path, limit=5)
+        await control.sync(file.path, limit=30)
+        await control.unregister(file.path, limit=15)
         litestream.forget_state(file.path)
         file.write(2)
         await control.register(file.path, store.url_of(SHARD, Epoch(2)))
-        await control.sync(file.path, limit=10)
+        await control.sync(file.path, limit=30)
         assert await store.epochs(SHARD) == [2, 1]
         assert await replicakit.restored(store, 1, tmp_path / "1.sqlite3") == [1]
         assert await replicakit.restored(store, 2, tmp_path / "2.sqlite3") == [1, 2]
@@ -89,9 +89,9 @@ async def test_unregistering_brings_the_rest_to_the_store(store: ReplicaStore, v
     file = File(volume / "a.sqlite3")
     async with replicakit.sidecar(volume, store.keys) as (control, _):
         await control.register(file.path, store.url_of(SHARD, Epoch(1)))
-        await control.sync(file.path, limit=10)
+        await control.sync(file.path, limit=30)
         file.write(1)
-        await control.unregister(file.path, limit=5)
+        await control.unregister(file.path, limit=15)
         await control.unregister(file.path, limit=5)  # a second time changes nothing
     assert await replicakit.restored(store, 1, tmp_path / "r.sqlite3") == [1]
 
@@ -100,7 +100,7 @@ async def test_a_barrier_for_a_file_that_is_not_there_is_no_barrier(volume: Path
     async with replicakit.sidecar(volume) as (control, _):
         await control.register(volume / "gone.sqlite3", folder_store.url_of(SHARD, Epoch(1)))
         with pytest.raises(litestream.SyncFailedError):
-            await control.sync(volume / "gone.sqlite3", limit=5)
+            await control.sync(volume / "gone.sqlite3", limit=15)
 
 
 @pytest.mark.parametrize("answer", [{"txid": 0, "replicated_txid": 0}, {"txid": 5, "replicated_txid": 4}])
@@ -139,9 +139,9 @@ async def test_a_restore_that_cannot_run_says_nothing_about_the_replica(
     url = folder_store.url_of(SHARD, Epoch(1))
     async with replicakit.sidecar(volume) as (control, _):
         await control.register(file.path, url)
-        await control.sync(file.path, limit=10)
+        await control.sync(file.path, limit=30)
     with pytest.raises(RestoreInterruptedError, match="cannot be started"):
-        await litestream.restore("no-such-program", url, tmp_path / "r", keys={}, limit=10)
+        await litestream.restore("no-such-program", url, tmp_path / "r", keys={}, limit=30)
     with pytest.raises(RestoreInterruptedError, match="longer than"):
         await litestream.restore(replicakit.LITESTREAM, url, tmp_path / "r", keys={}, limit=0.0001)
     assert not (tmp_path / "r").exists()

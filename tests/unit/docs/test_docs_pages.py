@@ -118,7 +118,7 @@ def test_the_readme_shows_what_dev_prints() -> None:
     source = (docskit.ROOT / "src/modbot/cli/developing.py").read_text("utf-8")
     block = docskit.read("README.md").split("```text")[1].split("```")[0]
     labels = re.findall(r"^  (\w+(?: \w+)?)  ", block, re.MULTILINE)
-    assert len(labels) == 5
+    assert len(labels) == 6
     assert [label for label in labels if f'"  {label} ' not in source] == []
 
 

@@ -25,7 +25,8 @@ _SESSION = {
     "idle_in_transaction_session_timeout": IDLE_LIMIT,
 }
 _REFUSED = (asyncpg.DataError, asyncpg.exceptions.CharacterNotInRepertoireError)
-_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# The driver calls it an internal error when a connection breaks between two of its steps.
+_DOWN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 
 
 class Connection:
