@@ -31,14 +31,14 @@ demo: setup ## play a scripted day, kill a pod, compare expected with found
 	@$(RUN)/modbot demo $(ARGS)
 
 .PHONY: test
-test: setup ## all tests but the longest, three at a time (ARGS="-k word")
+test: setup ## all tests but the longest, two at a time (ARGS="-k word")
 	@scripts/install-test-tools
-	@$(RUN)/pytest -n 3 --dist worksteal $(ARGS)
+	@$(RUN)/pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: test-all
 test-all: setup ## all tests, the longest as well
 	@scripts/install-test-tools
-	@$(RUN)/pytest -n 3 --dist worksteal -m "long or not long" $(ARGS)
+	@$(RUN)/pytest -n 2 --dist worksteal -m "long or not long" $(ARGS)
 
 .PHONY: check
 check: setup ## format, lint, types, import contracts

@@ -303,11 +303,16 @@ async def chaos(url: Secret, seed: int, queries: Mapping[str, str]) -> World:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_no_two_pods_ever_believe_in_the_same_shard(database_url: Secret, seed: int) -> None:
-    world = await chaos(database_url, seed, statements.load("modbot.services.config"))
-    assert world.wrong == []
-    assert world.grants > SHARDS, "something was granted"
-    assert world.refusals > 0, "ended incarnations did try"
-    assert world.handoffs > 0, "some shards were handed over"
+    grants = refusals = handoffs = 0
+    for again in range(5):  # on a busy machine little happens in one round
+        world = await chaos(database_url, seed + 100 * again, statements.load("modbot.services.config"))
+        assert world.wrong == []
+        grants, refusals, handoffs = grants + world.grants, refusals + world.refusals, handoffs + world.handoffs
+        if grants > SHARDS and refusals and handoffs:
+            break
+    assert grants > SHARDS, "something was granted"
+    assert refusals > 0, "ended incarnations did try"
+    assert handoffs > 0, "some shards were handed over"
 
 
 UNGUARDED = {

@@ -210,6 +210,7 @@ async def _kill_now_and_then(stack: Stack, chance: random.Random, stop: asyncio.
     return kills
 
 
+@pytest.mark.long
 async def test_killed_givers_and_takers_lose_and_double_nothing(state_folder: Path) -> None:
     chance = random.Random(20261124)
     async with Stack.prepare(_plan(state_folder, "guild_witnessed_gateway")) as stack:

@@ -25,11 +25,11 @@ async def _owned(stack: Stack) -> dict[str, int]:
 
 
 async def _spread_over(stack: Stack, pods: int) -> None:
-    """Wait until so many pods serve all shards, none more than two above its share."""
+    """Wait until so many pods serve all shards, each at least half of its share."""
 
     async def spread() -> bool:
         owned = await _owned(stack)
-        return len(owned) == pods and None not in owned and max(owned.values()) <= -(-_SHARDS // pods) + 2
+        return len(owned) == pods and None not in owned and min(owned.values()) >= _SHARDS // pods // 2
 
     await stack.until(spread, f"the shards to be spread over {pods} pods")
 

@@ -74,7 +74,7 @@ def seaweed_port() -> Iterator[int]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture(params=["folder", "moto", "seaweedfs"])
+@pytest.fixture(params=["folder", "moto", pytest.param("seaweedfs", marks=pytest.mark.long)])
 def store(request: pytest.FixtureRequest) -> ReplicaStore:
     """Each kind of store in turn."""
     if request.param == "folder":

@@ -33,6 +33,7 @@ from modbot.services.gateway.canary import Canary
 from modbot.services.gateway.handoff_source import HandoffSource
 from modbot.services.gateway.handoff_target import Arrived
 from modbot.services.gateway.inboxes import Inbox
+from modbot.services.gateway.restores import Found
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard import database, inspecting
 from modbot.shard.dispatching import guild_of
@@ -69,6 +70,7 @@ class ServedShard:
         self._guild_id = dedicated_guild(shard.shard_id)
         self._shard = shard
         self._arrived = arrived
+        self._placed = arrived is not None
         self._known = None if arrived is None else arrived.replicated
         self._session: GatewaySession | None = None
         self._canary = Canary(self.shard_id)
@@ -154,7 +156,9 @@ class ServedShard:
 
     async def _serve_once(self) -> None:
         around = self._surroundings
-        found = await around.restorer.find(self._shard)
+        # What a handoff has just brought was compared with its source and put in place by this process.
+        found = Found(there=True) if self._placed else await around.restorer.find(self._shard)
+        self._placed = False
         engine = await Engine.open(around.tools, self.path, self.shard_id, self.epoch, expected=found.there)
         try:
             around.replication.begin(engine, known=engine.offset if found.restored is not None else self._known)
