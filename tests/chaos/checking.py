@@ -63,14 +63,17 @@ class Checks:
         found = Found()
         await self.system.load.stop()
         await self._wait(found)
+        # Before the files: the rebalancer may still move a shard, and the RESUME of that is an event as well.
+        due = {each["session_id"]: each["seq"] for each in await self.system.stack.control("GET", "sessions")}
         taken = await snapshots(self.system.stack)
         await asyncio.sleep(1.5)  # the replica follows within a second
         restored = await self._restore([each.shard_id for each in taken], found)
-        seqs = await self._compare(found, taken + restored)
+        await self._compare(found, taken + restored)
         for each in taken:
-            wanted = seqs.get(each.session_id or "")
-            if wanted is not None and wanted != each.seq:
-                found.violations.add(f"I3 {each.shard_id}: stands at {each.seq}, Discord is at {wanted}")
+            if each.seq < due.get(each.session_id or "", 0):
+                found.violations.add(
+                    f"I3 {each.shard_id}: stands at {each.seq}, Discord was at {due[each.session_id or '']}"
+                )
         if len(taken) != self.system.setup.shards:
             found.violations.add(f"I8 {len(taken)} shard files for {self.system.setup.shards} shards")
         asked = [each for each in await self._ask(found) if not self._rolled_back(each["created"])]
@@ -84,11 +87,10 @@ class Checks:
     def _rolled_back(self, moment: float) -> bool:
         return any(since <= moment <= until for since, until in self.system.rolled_back)
 
-    async def _compare(self, found: Found, taken: list[Snapshot]) -> dict[str, int]:
-        seqs = await self.system.oracle.read()
+    async def _compare(self, found: Found, taken: list[Snapshot]) -> None:
+        await self.system.oracle.read()
         for each in taken:
             found.verdict.add(await self.system.oracle.judge(each))
-        return seqs
 
     async def _restore(self, shard_ids: list[str], found: Found) -> list[Snapshot]:
         restored: list[Snapshot] = []

@@ -69,15 +69,13 @@ class Oracle:
     stack: Stack
     sessions: dict[str, _Session] = field(default_factory=dict)
 
-    async def read(self) -> dict[str, int]:
-        """Read what was delivered since the last time; returns the seq of each living session."""
+    async def read(self) -> None:
+        """Read what was delivered since the last time."""
         listed = await self.stack.control("GET", "sessions?ended=yes")
         for each in listed:
             known = self.sessions.setdefault(each["session_id"], _Session(each["shard"][0], len(self.sessions)))
             if each["seq"] > (known.events[-1].seq if known.events else 0):
                 await self._read_session(each["session_id"], known)
-        living = await self.stack.control("GET", "sessions")
-        return {each["session_id"]: each["seq"] for each in living}
 
     async def _read_session(self, session_id: str, known: _Session) -> None:
         after = known.events[-1].seq if known.events else 0
