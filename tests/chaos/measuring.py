@@ -28,6 +28,9 @@ EVENTS_PER_SHARD = 200.0
 _BALLAST = 256 * 1024 * 1024
 _CHUNK = 1024 * 1024
 _REST = 2.0
+_SMALL_LAG = 2.5
+"""Seconds of lag of a replica that has caught up: barriers follow each other about once a second."""
+_REPLICATED_WITHIN = 180.0
 _LATE_LOOK = 0.5
 """Seconds after which nothing is seen any more that was committed before a loss."""
 Samples = dict[str, list[float]]
@@ -74,6 +77,7 @@ async def measure(setup: Setup, series: Series, *, runs: int, tell: Callable[[st
         checks = Checks(system)
         for number in range(runs):
             await balance(system)
+            await replicated(system)
             await asyncio.sleep(_REST + system.chance.random())
             await series.repeat(system, number, samples)
             loads.append(os.getloadavg()[0])
@@ -188,6 +192,26 @@ async def balance(system: System) -> None:
             if status == 200:
                 await moving.over(system, told)
     await system.flowing()
+
+
+async def replicated(system: System) -> None:
+    """Wait until the replica of every shard has caught up: a new owner begins a new path with the whole file, and that takes time.
+
+    Without it the copying of one repetition would be measured in the next one.
+    """
+    deadline = time.monotonic() + _REPLICATED_WITHIN
+    while time.monotonic() < deadline:
+        epochs = {row["shard_id"]: row["epoch"] for row in (await system.stack.internal("/shards"))["shards"]}
+        loads = [load for pod in (await system.stack.internal("/pods/health"))["pods"] for load in pod["shards"]]
+        caught_up = {
+            load["shard_id"]
+            for load in loads
+            if load["epoch"] == epochs[load["shard_id"]] and (load["replica_lag"] or 0.0) < _SMALL_LAG
+        }
+        if caught_up == set(epochs):
+            return
+        await asyncio.sleep(0.5)
+    raise AssertionError(f"the replicas of {sorted(set(epochs) - caught_up)} do not catch up")
 
 
 async def _flow_again(system: System, shards: list[str], seqs: dict[str, int], since: float) -> float:
