@@ -60,6 +60,7 @@ _GROUPS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "single": (settings.HttpSettings, settings.GatewaySettings, settings.ConfigSettings),
 }
 _MIGRATE = {"DATABASE_URL", "MODBOT_SHARD_COUNT"}
+_OPERATOR = {"MODBOT_CONFIG_URL", "MODBOT_INTERNAL_TOKEN"}
 # What `modbot single` gives to its own processes.
 _INSIDE_SINGLE = {
     "DATABASE_URL",
@@ -164,7 +165,7 @@ def _needs(what: str) -> tuple[set[str], set[str]]:
     if what == "single":
         return readable - set(LEFT_AT_DEFAULT) - _INSIDE_SINGLE, readable
     if what == "restore-drill":
-        readable -= {"MODBOT_LITESTREAM_SOCKET"}
+        readable = readable - {"MODBOT_LITESTREAM_SOCKET"} | _OPERATOR
     return readable - set(LEFT_AT_DEFAULT), readable
 
 

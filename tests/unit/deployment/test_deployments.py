@@ -28,6 +28,7 @@ _EDGES = (
         ("gateway", "gateway", 3000),
         ("config-service", "config-postgres", 5432),
         ("config-migrate", "config-postgres", 5432),
+        ("restore-drill", "config-service", 3001),
     }
     | _WORLD
     | {(each, "dns", 53) for each in ("http-service", "config-service", "config-migrate", "gateway", "restore-drill")}
