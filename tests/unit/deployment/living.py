@@ -14,6 +14,8 @@ from modbot.services.http import main as http
 
 LAST_SYNC = 30.0
 """How long Litestream tries its last sync after SIGTERM, in seconds (its default shutdown-sync-timeout)."""
+SINGLE_STOP = 45.0
+"""What `modbot single` gives its children to end, one after the other, in seconds, without a sidecar of its own."""
 _SLACK = 10.0
 _UNITS = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _SERVICES = ("http", "config", "gateway", "single")
@@ -97,7 +99,7 @@ def _grace(workload: Workload) -> Iterator[str]:
     wait = float(hook[1])
     needed = {
         "gateway": float(_value(workload.main, "MODBOT_DRAIN_LIMIT") or "nan") + LAST_SYNC,
-        "single": serving._FAREWELL + LAST_SYNC,
+        "single": SINGLE_STOP + LAST_SYNC,
         "http": wait + serving._FAREWELL + http._FAREWELL,
         "config": wait + serving._FAREWELL,
     }.get(what)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from types import SimpleNamespace
 from unittest import mock
 
 from deployment import environment, rendering
 from deployment.rendering import Object, Workload
+from starlette.applications import Starlette
 from starlette.routing import Route
 
 from modbot.services.config import api as config_api
@@ -31,17 +33,14 @@ SERVICES = {
 }
 
 
-def served(service: str) -> set[str]:
+@functools.cache
+def served(service: str) -> frozenset[str]:
     """Return the paths that a service answers, taken from the service itself."""
     if service == "config":
-        return {each.path for each in config_api.OPERATIONS}
+        return frozenset(each.path for each in config_api.OPERATIONS)
     if service == "gateway":
-        routes = Api(mock.MagicMock())._others.routes
-    else:
-        routes = web.Portal(mock.MagicMock()).application().routes
-    return {each.path for each in routes if isinstance(each, Route)} | (
-        set() if service == "gateway" else receiving.PATHS
-    )
+        return _paths(Api(mock.MagicMock())._others)
+    return _paths(web.Portal(mock.MagicMock()).application()) | receiving.PATHS
 
 
 def problems(objects: list[Object]) -> list[str]:
@@ -105,6 +104,10 @@ def _ingress(objects: list[Object]) -> Iterator[str]:
         hosts = {rule["host"] for rule in ingress["spec"]["rules"]}
         if hosts != {host for each in ingress["spec"]["tls"] for host in each["hosts"]}:
             yield f"Ingress {name} has a host without a certificate"
+
+
+def _paths(application: Starlette) -> frozenset[str]:
+    return frozenset(each.path for each in application.routes if isinstance(each, Route))
 
 
 def _number(workload: Workload, port: int | str) -> int | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+import pickle
 import shutil
 import subprocess
 import sysconfig
@@ -41,7 +43,7 @@ class Rendered:
 
     def objects(self) -> list[Object]:
         """Return the objects, fresh every time, so that a test may break them."""
-        return [each for each in yaml.load_all(self.text, Loader=yaml.CSafeLoader) if each]
+        return pickle.loads(_parsed(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ class Workload:
     @property
     def main(self) -> Object:
         """Return the one container that is not there to help another."""
-        (main,) = self.pod["containers"]
+        (main,) = (each for each in self.pod["containers"] if each["name"] != "litestream")
         return main
 
 
@@ -123,3 +125,8 @@ def replicas(objects: list[Object], of: Workload) -> int:
 def without(variables: list[Object], name: str) -> list[Object]:
     """Return the variables of a container without one of them."""
     return copy.deepcopy([each for each in variables if each["name"] != name])
+
+
+@functools.cache
+def _parsed(text: str) -> bytes:
+    return pickle.dumps([each for each in yaml.load_all(text, Loader=yaml.CSafeLoader) if each])

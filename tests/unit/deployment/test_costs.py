@@ -19,7 +19,7 @@ def test_the_page_is_up_to_date() -> None:
 def test_a_pod_requests_its_sidecars_too(rendered: Callable[[str], Rendered]) -> None:
     found = {line.name: line for line in cost_table.lines(rendered(PROPOSED).objects())}
     gateway = found["gateway"]
-    assert (gateway.pods, gateway.cpu, gateway.memory * 1024, gateway.volumes) == (3, 0.06, 288, 3)
+    assert (gateway.pods, round(gateway.cpu, 3), gateway.memory * 1024, gateway.volumes) == (3, 0.06, 288, 3)
     assert found["http-service"].pods == 2
     assert found.keys() == {each.name for each in _staying(rendered)}
 

@@ -98,7 +98,7 @@ def test_addresses_that_commands_ask_are_served(there: list[Object]) -> None:
 @pytest.mark.parametrize("name", [SINGLE, PROPOSED])
 def test_files_are_listed(name: str) -> None:
     page = _read(name)
-    listed = set(re.findall(r"`([a-z-]+(?:\.yaml|\.example))`", page.partition("\n## Deploy")[0]))
+    listed = set(re.findall(r"`([a-z0-9-]+(?:\.yaml|\.example))`", page.partition("\n## Deploy")[0]))
     folder = ROOT / name
     files = {path.name for path in folder.iterdir() if path.is_file()} - {"README.md", "k8s-context"}
     assert listed == files

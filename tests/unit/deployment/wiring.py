@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from deployment import environment, rendering
 from deployment.rendering import Object, Workload
 
-_ACROSS = frozenset({"version"})
+_VERSION = "version"
 
 
 def problems(objects: list[Object], images: dict[str, str] | None = None) -> list[str]:
@@ -17,11 +17,11 @@ def problems(objects: list[Object], images: dict[str, str] | None = None) -> lis
         found += [f"{workload.name}: {problem}" for problem in _of_workload(objects, workload)]
         found += [f"{workload.name}: {problem}" for problem in _images(workload, images or {})]
     for each in objects:
-        if _ACROSS & set(str(_selector(each)).replace("'", " ").split()):
-            yield_name = each["metadata"]["name"]
-            found.append(f"{each['kind']} {yield_name} selects by a version")
+        name = f"{each['kind']} {each['metadata']['name']}"
+        if _VERSION in _selected(each):
+            found.append(f"{name} selects by a version, which changes with every update")
         if each["metadata"].get("labels", {}).get("app") != "mod-bot":
-            found.append(f"{each['kind']} {each['metadata']['name']} is not labelled app=mod-bot")
+            found.append(f"{name} is not labelled app=mod-bot")
     return [*found, *_overlaps(objects)]
 
 
@@ -58,9 +58,11 @@ def _images(workload: Workload, images: dict[str, str]) -> Iterator[str]:
             yield f"{container['name']} has the image {image} and not {wanted}"
 
 
-def _selector(each: Object) -> Object:
+def _selected(each: Object) -> set[str]:
+    """Return the labels by which an object chooses pods."""
     spec = each.get("spec", {})
-    return {key: spec.get(key) for key in ("selector", "podSelector")}
+    selectors = [spec.get("selector") or {}, spec.get("podSelector") or {}]
+    return {label for selector in selectors for label in selector.get("matchLabels", selector)}
 
 
 def _overlaps(objects: list[Object]) -> Iterator[str]:
