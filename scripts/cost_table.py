@@ -208,7 +208,7 @@ def _copied(folder: Path) -> Path:
 
 def _rendered(folder: Path, name: str) -> list[dict[str, Any]]:
     done = subprocess.run([_KUBECTL, "kustomize", folder / name], capture_output=True, text=True, check=True)  # noqa: S603 - ours
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return [each for each in yaml.load_all(done.stdout, Loader=yaml.CSafeLoader) if each]
 
 
 def _dollars(amount: float) -> str:

@@ -8,6 +8,8 @@ import pytest
 from deployment import environment, living, probing, reaching, rendering, wiring
 from deployment.rendering import CANARY, KUSTOMIZATIONS, PRODUCTION, PROPOSED, REGIONS, SINGLE, Object, Rendered
 
+from modbot.domain import ids, pins
+
 _IMAGES = {
     "": rendering.IMAGE,
     "config": rendering.IMAGE_CONFIG,
@@ -139,6 +141,15 @@ def test_the_canary_runs_its_own_image_and_the_rest_does_not(rendered: Render) -
     assert images["gateway"] == {rendering.IMAGE}
     assert wiring.problems(objects) == []
     assert _labels(objects) == {"gateway": "track=stable", "gateway-canary": "track=canary"}
+
+
+@pytest.mark.parametrize("name", KUSTOMIZATIONS)
+def test_names_and_labels_of_gateway_pods_are_taken(rendered: Render, name: str) -> None:
+    objects = rendered(name).objects()
+    for each in rendering.workloads(objects):
+        if environment.mode(each.main) in {"gateway", "single"}:
+            assert ids.parse_pod_id(f"{each.name}-{rendering.replicas(objects, each)}")
+    assert all(pins.parse_labels(text) for text in _labels(objects).values())
 
 
 def test_regions_are_demanded_of_the_nodes_and_told_to_the_pods(rendered: Render) -> None:
