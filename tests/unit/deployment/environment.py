@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, get_type_hints
 
@@ -82,10 +81,21 @@ _SAMPLES = {
 
 
 def mode(container: Object) -> str:
-    """Return what a container runs: a service, `litestream`, `check` or `postgres`."""
-    arguments = container.get("args") or container.get("command") or []
-    verb = str(arguments[0]) if len(arguments) == 1 else ""
-    return verb if verb in _GROUPS or verb == "migrate" else str(container["name"])
+    """Return what a container runs: a verb of modbot, `litestream` or `postgres`."""
+    arguments = container.get("args") or container.get("command") or [container["name"]]
+    return str(arguments[0])
+
+
+def service(container: Object) -> str:
+    """Return whose variables a container reads: those of its verb, or of the service that the doctor looks at."""
+    arguments = container.get("args", [])
+    return str(arguments[arguments.index("--for") + 1]) if "--for" in arguments else mode(container)
+
+
+def filled(container: Object) -> dict[str, str]:
+    """Return the variables of a container as it would see them, with made-up secrets."""
+    values = _environment({each["name"]: each for each in container["env"]})
+    return {name: _SAMPLES.get(name, value) for name, value in values.items()}
 
 
 def known() -> set[str]:
@@ -126,7 +136,7 @@ def differences(what: str, given: set[str]) -> Iterator[str]:
 
 
 def _of_container(container: Object, values: dict[str, Object]) -> Iterator[str]:
-    what = mode(container)
+    what = service(container)
     if "envFrom" in container:
         yield "takes a whole secret"
     if len(values) != len(container.get("env", [])):
@@ -137,23 +147,12 @@ def _of_container(container: Object, values: dict[str, Object]) -> Iterator[str]
             yield f"{name} may be missing in silence"
         if reference is not None and reference["key"] not in SECRETS.get(reference["name"], set()):
             yield f"{reference['name']}/{reference['key']} is no documented key"
-    yield from _differences_of(container, what, set(values))
+    yield from differences(what, set(values))
     for group in _GROUPS.get(what, ()):
         try:
             settings.load(group, {**_environment(values), **_SAMPLES})
         except SettingsError as error:
             yield str(error)
-
-
-def _differences_of(container: Object, what: str, given: set[str]) -> Iterator[str]:
-    if what == "check":
-        listed = re.search(r"for name in (.*?)\n\s*do\n", container["args"][0], re.DOTALL)
-        assert listed is not None
-        asked = set(listed[1].replace("\\", " ").split())
-        for name in sorted(asked ^ given):
-            yield f"{name} is set or checked, not both"
-    else:
-        yield from differences(what, given)
 
 
 def _needs(what: str) -> tuple[set[str], set[str]]:

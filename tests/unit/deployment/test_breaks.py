@@ -115,10 +115,10 @@ _BREAKS: dict[str, tuple[Callable[[list[Object]], list[str]], Break, str]] = {
         lambda objects: _main(objects, "gateway").update(envFrom=[{"secretRef": {"name": "modbot-env"}}]),
         "whole secret",
     ),
-    "the check forgets a variable": (
+    "the check does not see a variable": (
         environment.problems,
         lambda objects: rendering.workload(objects, "gateway").pod["initContainers"][0]["env"].pop(),
-        "set or checked, not both",
+        "gateway/check: LITESTREAM_SECRET_ACCESS_KEY is not set",
     ),
     "a probe asks a wrong path": (
         probing.problems,
