@@ -126,14 +126,15 @@ def test_the_sidecar_answers_its_probe(
         (places["/etc/litestream"] / file).write_text(here(text), "utf-8")
     environ = {"PATH": sysconfig.get_path("scripts")}
     command, probe = ([here(each) for each in words] for words in (sidecar["command"], _probe(sidecar)))
-    with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 20
-        while subprocess.run(probe, env=environ, capture_output=True, check=False).returncode != 0:
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.terminate()
-        process.communicate(timeout=20)
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 20
+            while subprocess.run(probe, env=environ, capture_output=True, check=False).returncode != 0:
+                assert process.poll() is None
+                assert time.monotonic() < deadline, "the probe does not find the sidecar"
+                time.sleep(0.05)
+        finally:
+            process.terminate()
     assert process.returncode == 0
 
 
