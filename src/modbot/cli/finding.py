@@ -31,6 +31,27 @@ def system(state: Path) -> tuple[str, Secret]:
     return environment["MODBOT_CONFIG_URL"], Secret(environment["MODBOT_INTERNAL_TOKEN"])
 
 
+def portal(state: Path) -> str:
+    """Return the address of the http pods of the `modbot dev` that runs here; nothing for another system."""
+    path = state / _ENVIRONMENT
+    if "MODBOT_CONFIG_URL" in os.environ or not path.exists():
+        return ""
+    return str(json.loads(path.read_text("utf-8"))["portal_url"])
+
+
+def discord(state: Path) -> dict[str, str]:
+    """Return how the pods of the `modbot dev` that runs here are told to reach Discord; nothing for another system."""
+    if not portal(state):
+        return {}
+    told = json.loads((state / "discord.json").read_text("utf-8"))
+    return {
+        "DISCORD_HASH": told["bot_token"],
+        "DISCORD_APP_ID": told["application_id"],
+        "DISCORD_PUBLIC_KEY": told["public_key"],
+        "MODBOT_DISCORD_API_URL": told["api_url"],
+    }
+
+
 @contextlib.asynccontextmanager
 async def client(state: Path) -> AsyncIterator[ConfigClient]:
     """Open a client of the system's config service."""

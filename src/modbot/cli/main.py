@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from modbot.cli import STATE, guild_archives, verbs
+from modbot.cli.doctor import verb
 from modbot.domain.errors import ModbotError
 
 
@@ -90,5 +91,6 @@ def status(*, watch: bool, as_json: bool) -> None:
 
 
 main.add_command(guild_archives.guild)
+main.add_command(verb.doctor)
 for _command in verbs.COMMANDS:
     main.add_command(_command)

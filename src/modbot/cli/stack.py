@@ -389,7 +389,11 @@ class Stack:
 
     def _write_environment(self) -> None:
         """Leave what `modbot status` and friends need to find this system."""
-        environment = {"MODBOT_CONFIG_URL": self.config_url, "MODBOT_INTERNAL_TOKEN": self._internal_token}
+        environment = {
+            "MODBOT_CONFIG_URL": self.config_url,
+            "MODBOT_INTERNAL_TOKEN": self._internal_token,
+            "portal_url": self.portal_url,
+        }
         path = self.plan.state / ENVIRONMENT
         path.write_text(json.dumps(environment), "utf-8")
         path.chmod(0o600)

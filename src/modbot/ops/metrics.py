@@ -9,6 +9,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from modbot.ops import versions
+
 REGISTRY: Final = CollectorRegistry()
 
 EVENTS: Final = Counter("modbot_events_total", "Gateway dispatches committed.", ["shard"], registry=REGISTRY)
@@ -101,6 +103,7 @@ FAILSAFE: Final = Gauge(
     "1 while the lease is over and all peers agree that nobody reaches the config service, so this pod goes on.",
     registry=REGISTRY,
 )
+BUILD: Final = versions.announce(REGISTRY)
 
 
 def exposition() -> bytes:

@@ -95,6 +95,15 @@ class ReplicaStore:
         """Return the address under which a shard is replicated while it is owned under an epoch."""
         return f"{self._base}/{_path(shard_id, epoch)}{self._query}"
 
+    async def probe(self) -> None:
+        """List the store and read a byte of one of its files, if there is one; `StoreError` when either is not possible."""
+        try:
+            async for page in obstore.list(self._objects, chunk_size=1):
+                await obstore.get_range_async(self._objects, page[0]["path"], start=0, length=1)
+                return
+        except _FAILURES as error:
+            raise _explained(error, "The store cannot be listed and read") from error
+
     async def epochs(self, shard_id: ShardId) -> list[Epoch]:
         """Return the epochs that have a path, newest first; some stores keep the name of a path of which nothing is left."""
         try:

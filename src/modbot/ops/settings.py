@@ -297,11 +297,25 @@ GROUPS: tuple[type[msgspec.Struct], ...] = (
 
 def load(group: type[_T], environ: Mapping[str, str]) -> _T:
     """Read a group from the environment; `SettingsError` names the first variable that is missing, malformed or unknown."""
-    known = {setting.env.name for each in GROUPS for setting in describe(each)}
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known:
-            raise SettingsError(f"{name} is not a setting of modbot.")
+    for sentence in _unknown(environ):
+        raise SettingsError(sentence)
     return _load(group, environ)
+
+
+def problems(group: type[msgspec.Struct], environ: Mapping[str, str]) -> list[str]:
+    """Return a sentence for everything that `load` would refuse, not only for the first."""
+    return [*_unknown(environ), *_refused(group, environ)]
+
+
+def names(group: type[msgspec.Struct]) -> Iterator[str]:
+    """Yield the variables of a group, with those of nested groups."""
+    hints = get_type_hints(group, include_extras=True)
+    for field in msgspec.structs.fields(group):
+        env = _env_of(hints[field.name])
+        if env is None:
+            yield from names(hints[field.name])
+        else:
+            yield env.name
 
 
 def describe(group: type[msgspec.Struct]) -> Iterator[Setting]:
@@ -314,6 +328,26 @@ def describe(group: type[msgspec.Struct]) -> Iterator[Setting]:
             yield Setting(env, group.__name__, kind.__name__, field.default, field.required, secret=kind is Secret)
 
 
+def _unknown(environ: Mapping[str, str]) -> Iterator[str]:
+    known = {setting.env.name for each in GROUPS for setting in describe(each)}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            yield f"{name} is not a setting of modbot."
+
+
+def _refused(group: type[msgspec.Struct], environ: Mapping[str, str]) -> Iterator[str]:
+    hints = get_type_hints(group, include_extras=True)
+    for field in msgspec.structs.fields(group):
+        env = _env_of(hints[field.name])
+        if env is None:
+            yield from _refused(hints[field.name], environ)
+            continue
+        try:
+            _field(env, field, get_args(hints[field.name])[0], environ)
+        except SettingsError as error:
+            yield str(error)
+
+
 def _load(group: type[_T], environ: Mapping[str, str]) -> _T:
     values: dict[str, Any] = {}
     hints = get_type_hints(group, include_extras=True)
@@ -321,11 +355,17 @@ def _load(group: type[_T], environ: Mapping[str, str]) -> _T:
         env = _env_of(hints[field.name])
         if env is None:
             values[field.name] = _load(hints[field.name], environ)
-        elif env.name in environ:
-            values[field.name] = _value(env, get_args(hints[field.name])[0], environ[env.name])
-        elif field.required:
-            raise SettingsError(f"{env.name} is not set. {env.doc}")
+        else:
+            values[field.name] = _field(env, field, get_args(hints[field.name])[0], environ)
     return group(**values)
+
+
+def _field(env: Env, field: msgspec.structs.FieldInfo, kind: type[Any], environ: Mapping[str, str]) -> Any:
+    if env.name in environ:
+        return _value(env, kind, environ[env.name])
+    if field.required:
+        raise SettingsError(f"{env.name} is not set. {env.doc}")
+    return field.default
 
 
 def _value(env: Env, kind: type[Any], text: str) -> Any:

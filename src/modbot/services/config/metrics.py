@@ -5,6 +5,7 @@ from __future__ import annotations
 import prometheus_client
 
 from modbot.cluster import protocol
+from modbot.ops import versions
 
 _FAST = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
@@ -14,6 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
+        self.build = versions.announce(self.registry)
         self.calls = prometheus_client.Counter(
             "modbot_config_calls", "Calls by operation and status.", ["operation", "status"], registry=self.registry
         )

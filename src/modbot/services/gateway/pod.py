@@ -205,6 +205,11 @@ class GatewayPod:
         return "failsafe" if self.lease.failsafe.active else "lease"
 
     @property
+    def started(self) -> bool:
+        """Whether this incarnation has registered; stays true."""
+        return self.lease.grant is not None
+
+    @property
     def ready(self) -> bool:
         """Whether the pod can accept assignments; says nothing about Discord."""
         return self.lease.grant is not None and not self.ended.done() and not self._draining
