@@ -117,10 +117,8 @@ class World:
         owners: dict[str, str] = {}
         pod = min(pods)
         while time.monotonic() < deadline:
-            told = json.loads(
-                await self.player.run(f"kubectl exec {pod} -- modbot shards --json", codes=(0, 1, 2)) or "[]"
-            )
-            owners = {row["shard_id"]: row["owner"] for row in told}
+            told = await self.player.run(f"kubectl exec {pod} -- modbot shards --json", codes=(0, 1, 2))
+            owners = {row["shard_id"]: row["owner"] for row in json.loads(told or '{"shards": []}')["shards"]}
             connected = [each for each in await self.discord.control("GET", "sessions") if each["connected"]]
             if len(owners) == 16 and set(owners.values()) == pods and len(connected) == 16:
                 return owners
@@ -170,11 +168,11 @@ async def test_the_deployment_page_from_top_to_bottom(state_folder: Path) -> Non
                 continue
             await player.run(command)
         await cluster.ready()
+        await there.served({"gateway-0", "gateway-1", "gateway-2"})
         assert "gateway-2" in await player.run(pods)
         assert "config-service" in await player.run(services)
         assert "assigned guilds" in await player.run(logs)
         assert "gateway-2" in await player.run(status)
-        await there.served({"gateway-0", "gateway-1", "gateway-2"})
         await _point_discord_at(there)
         people = await simulated.discover(there.discord)
         await simulated.set_up(there.discord, people)

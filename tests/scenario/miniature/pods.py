@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import sysconfig
@@ -182,6 +183,7 @@ class Pod:
             here = str(self._place(mount["name"]))
             if text == mount["mountPath"] or text.startswith(f"{mount['mountPath']}/"):
                 text = here + text.removeprefix(mount["mountPath"])
+                break  # where it leads may look like another mount
         for name, address in self.around.names().items():
             text = text.replace(f"//{name}:", f"//{address}:").replace(f"@{name}:", f"@{address}:")
         return text
@@ -200,9 +202,8 @@ class Pod:
         """Put folders in the place of mounts inside of a file."""
         every = [*self.template.steps, *self.template.containers]
         mounts = {mount["mountPath"]: mount["name"] for each in every for mount in each.get("volumeMounts", [])}
-        for path, volume in mounts.items():
-            text = text.replace(f"{path}/", f"{self.volume / volume}/")
-        return text
+        inside = re.compile("|".join(f"{re.escape(path)}(?=/)" for path in sorted(mounts, key=len, reverse=True)))
+        return inside.sub(lambda found: str(self.volume / mounts[found[0]]), text)
 
     async def _probe(self, container: Manifest, probe: dict[str, Any]) -> bool:
         if "exec" in probe:
