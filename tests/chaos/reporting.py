@@ -44,6 +44,8 @@ class Results(msgspec.Struct):
     rows: list[Row] = []
     violations: list[str] = []
     measured: list[Measured] = []
+    runs: list[Run] = []
+    """All that the numbers above are made of, so that more can be added later."""
 
 
 def read(path: Path) -> Results:
@@ -71,6 +73,7 @@ def write(path: Path, runs: list[Run]) -> None:
         rows=rows(runs),
         violations=sorted({each for run in runs for each in run.violations}),
         measured=read(path).measured,
+        runs=runs,
     )
     _write(path, results)
 
