@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import random
 import time
 from collections.abc import Callable
@@ -13,6 +15,8 @@ from chaos.faults.fault import Fault, Parameters, any_pod
 from chaos.faults.pods import lose
 from chaos.systems import System
 
+_HERE, _SWAP = -100, 2
+"""Linux: AT_FDCWD and RENAME_EXCHANGE."""
 _AFTERWARDS = 12.0
 """Seconds after an outage until every pod has been renewed, whatever it was doing."""
 
@@ -50,28 +54,39 @@ async def stop_config(system: System, parameters: Parameters) -> None:
 
 async def hide_replicas(system: System, parameters: Parameters) -> None:
     """F8: the replica store takes nothing and gives nothing."""
-    store = system.setup.state / "replicas"
-    away = store.with_name("replicas-away")
-    store.rename(away)
-    store.write_text("This is no folder.\n", "utf-8")
+    give_back = _take_store_away(system)
     await asyncio.sleep(parameters["seconds"])
-    store.unlink()
-    away.rename(store)
+    give_back()
 
 
 async def lose_behind(system: System, parameters: Parameters) -> None:
     """F8: the machine is lost while the store is away, so that the replicas of its shards end seconds before it."""
-    store = system.setup.state / "replicas"
-    away = store.with_name("replicas-away")
-    store.rename(away)
-    store.write_text("This is no folder.\n", "utf-8")
+    bring = _take_store_away(system)
     await asyncio.sleep(parameters["seconds"])
 
     async def give_back() -> None:
-        store.unlink()
-        away.rename(store)
+        bring()
 
     await lose(system, parameters, afterwards=give_back)
+
+
+def _take_store_away(system: System) -> Callable[[], None]:
+    """Put a file in the place of the store, and return what brings the store back.
+
+    Both in one step: a sidecar that finds nothing there for a moment would make a folder of its own, and believe in it.
+    """
+    store = system.setup.state / "replicas"
+    blocker = store.with_name("no-replicas")
+    blocker.write_text("This is no folder.\n", "utf-8")
+    _exchange(store, blocker)
+    return lambda: _exchange(store, blocker)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two names at once."""
+    renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    if renameat2(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _SWAP):
+        raise OSError(ctypes.get_errno(), "The store could not be taken away.")
 
 
 async def damage_replica(system: System, parameters: Parameters) -> None:
