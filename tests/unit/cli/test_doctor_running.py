@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,8 +82,8 @@ def test_the_same_for_programs(seen: list[Facts], capsys: pytest.CaptureFixture[
 
 
 @pytest.fixture
-def before() -> Iterator[Facts]:
-    yield dataclasses.replace(AWAY, before_start=True)
+def before() -> Facts:
+    return dataclasses.replace(AWAY, before_start=True)
 
 
 def test_before_a_start_it_waits_for_what_may_come(
