@@ -15,7 +15,7 @@ import click
 import uvloop
 from aiohttp import web
 
-from discordsim import keeping
+from discordsim import keeping, remembering
 from discordsim.clock import SimulatorClock
 from discordsim.simulator import Simulator
 from discordsim.world import seeding
@@ -94,6 +94,7 @@ async def _serve(simulator: Simulator, application: Application, *, host: str, p
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     runner, url = await start(simulator, host=host, port=port)
+    remembered = asyncio.create_task(remembering.keep_out_of_sight())
     if told.config_file is not None:
         told.config_file.write_text(json.dumps(config(application, url)) + "\n")
     if told.print_config:
@@ -103,6 +104,7 @@ async def _serve(simulator: Simulator, application: Application, *, host: str, p
     try:
         await stopped.wait()
     finally:
+        remembered.cancel()
         await runner.cleanup()
 
 

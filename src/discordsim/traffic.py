@@ -24,7 +24,7 @@ from discordsim.world.world import World
 
 DEFAULT_MIX = {"chat": 70.0, "reaction": 14, "edit": 6, "delete": 4, "join": 3, "leave": 2, "spam": 0.8, "raid": 0.2}
 _KEPT_MESSAGES = 500
-_BATCH = 100
+_BATCH = 20
 _TICK = 0.005
 _MAX_PENDING = 4 * 1024 * 1024
 _EMOJIS = ("\N{THUMBS UP SIGN}", "\N{FACE WITH TEARS OF JOY}", "\N{FIRE}", "\N{EYES}", "\N{PARTY POPPER}")

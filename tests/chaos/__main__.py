@@ -39,6 +39,7 @@ class Wanted:
     repetitions: int
     page: Path | None
     keep: bool
+    add: bool
 
 
 @click.command()
@@ -54,6 +55,7 @@ class Wanted:
 @click.option("--results", default=reporting.RESULTS, type=click.Path(path_type=Path), help="Where the results go.")
 @click.option("--measure", default="", help="Measure the named times instead: f1,f2,f3,f4.")
 @click.option("--repetitions", default=20, help="How often each of them.")
+@click.option("--add", is_flag=True, help="Add the runs to those that the results hold already.")
 @click.option("--page", type=click.Path(path_type=Path), help="Only write the results into the tables of this page.")
 @click.option("--keep", is_flag=True, help="Keep the state folders, with the logs.")
 def main(**given: Any) -> None:
@@ -68,6 +70,7 @@ def main(**given: Any) -> None:
 def _draw(wanted: Wanted) -> int:
     chosen = _chosen(wanted.faults)
     first = secrets.randbelow(10**6) if wanted.seed is None else wanted.seed
+    before = reporting.read(wanted.results).runs if wanted.add else []
     done: list[running.Run] = []
     started = time.monotonic()
     while len(done) < wanted.runs or time.monotonic() - started < wanted.seconds:
@@ -76,8 +79,8 @@ def _draw(wanted: Wanted) -> int:
             schedule = _replayed(wanted.replay)
         click.echo(f"run {len(done) + 1}, seed {schedule.seed}", err=True)
         done.append(_run(schedule, module=wanted.module, keep=wanted.keep))
-        reporting.write(wanted.results, done)
-    click.echo(reporting.table(reporting.rows(done)))
+        reporting.write(wanted.results, before + done)
+    click.echo(reporting.table(reporting.rows(before + done)))
     worst = max(run.slowest_answer_ms for run in done)
     click.echo(f"{sum(run.interactions for run in done)} interactions, the slowest first answer after {worst:.0f} ms")
     return 1 if any(run.violations for run in done) else 0

@@ -13,7 +13,7 @@ from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Stack
 
 _FIRST_ANSWER_MS = 3000
-_EXCUSE = 0.4
+EXCUSE = 0.4
 """Seconds of its own standstill after which the simulator may be wrong: pods answer after 2 s at the latest, it waits for 3 s."""
 
 
@@ -39,13 +39,14 @@ async def late_judge(stack: Stack, asked: Iterable[dict[str, Any]]) -> set[str]:
         each["id"]
         for each in asked
         if each["problem"] is not None
-        and _stood_still(stalls, each["created"], each["created"] + _FIRST_ANSWER_MS / 1000 + 1.0)
+        and stalled(stalls, each["created"], each["created"] + _FIRST_ANSWER_MS / 1000 + 1.0) >= EXCUSE
     }
 
 
-def _stood_still(stalls: Iterable[dict[str, float]], since: float, until: float) -> bool:
+def stalled(stalls: Iterable[dict[str, float]], since: float, until: float) -> float:
+    """Return for how many seconds between two moments the simulator stood still."""
     overlaps = (min(until, each["until"]) - max(since, each["until"] - each["seconds"]) for each in stalls)
-    return sum(overlap for overlap in overlaps if overlap > 0) >= _EXCUSE
+    return sum(overlap for overlap in overlaps if overlap > 0)
 
 
 def refused(asked: Iterable[dict[str, Any]]) -> set[str]:

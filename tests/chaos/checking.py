@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos import answers, files
+from chaos import answers, files, logs
 from chaos.files import Snapshot
 from chaos.oracle import Verdict, snapshots
 from chaos.systems import System
@@ -74,6 +74,8 @@ class Checks:
                 found.violations.add(
                     f"I3 {each.shard_id}: stands at {each.seq}, Discord was at {due[each.session_id or '']}"
                 )
+        for shard_id in logs.rolled_back(self.system.stack) - {each.shard_id for each in taken if each.rollbacks}:
+            found.violations.add(f"I9 {shard_id}: fell back to an older replica, and the file does not say so")
         if len(taken) != self.system.setup.shards:
             found.violations.add(f"I8 {len(taken)} shard files for {self.system.setup.shards} shards")
         asked = [each for each in await self._ask(found) if not self._rolled_back(each["created"])]

@@ -52,6 +52,8 @@ class Snapshot:
     reactions: dict[tuple[int, int], set[tuple[str, int]]]
     notes: list[int]
     gaps: list[Gap]
+    rollbacks: int
+    """How often the file says that it is older than its newest replica was."""
     dead_letters: int
     repairing: bool = False
     """Whether something is still being read back."""
@@ -80,8 +82,12 @@ def snapshot(path: Path) -> Snapshot:
             notes=[row[0] for row in _all(connection, "SELECT interaction_id FROM notes")],
             gaps=[
                 Gap(*row)
-                for row in _all(connection, "SELECT session_id, last_seq, next_seq, kind FROM gaps ORDER BY gap_id")
+                for row in _all(
+                    connection,
+                    "SELECT session_id, last_seq, next_seq, kind FROM gaps WHERE kind != 'rollback' ORDER BY gap_id",
+                )
             ],
+            rollbacks=_all(connection, "SELECT count(*) FROM gaps WHERE kind = 'rollback'")[0][0],
             dead_letters=_all(connection, "SELECT count(*) FROM dead_letters")[0][0],
             repairing=bool(_all(connection, "SELECT 1 FROM repairs WHERE finished_at IS NULL LIMIT 1")),
         )

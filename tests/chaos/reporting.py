@@ -44,6 +44,8 @@ class Results(msgspec.Struct):
     rows: list[Row] = []
     violations: list[str] = []
     measured: list[Measured] = []
+    runs: list[Run] = []
+    """All that the numbers above are made of, so that more can be added later."""
 
 
 def read(path: Path) -> Results:
@@ -71,6 +73,7 @@ def write(path: Path, runs: list[Run]) -> None:
         rows=rows(runs),
         violations=sorted({each for run in runs for each in run.violations}),
         measured=read(path).measured,
+        runs=runs,
     )
     _write(path, results)
 
@@ -135,12 +138,12 @@ def rewrite(page: Path, results: Results) -> None:
 
 def _measured_lines(measured: Iterable[Measured]) -> str:
     lines = [
-        "| what | times | p50 s | p99 s | target p50 / p99 | lost | doubled | IDENTIFYs | interactions | … without a valid answer | … not judged | load of the machine |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| what | times | p50 s | p99 s | target p50 / p99 | lost | doubled | IDENTIFYs | interactions | … without a valid answer | … not judged | times made again | load of the machine |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     lines += [
         f"| {each.what} | {each.runs} | {each.p50:.2f} | {each.p99:.2f}{_missed(each)} | {_targets(each)} | {each.lost} | "
-        f"{each.doubled} | {each.identifies} | {each.interactions} | {each.without_answer} | {each.unjudged} | {each.machine_load:.0f} |"
+        f"{each.doubled} | {each.identifies} | {each.interactions} | {each.without_answer} | {each.unjudged} | {each.thrown_away} | {each.machine_load:.0f} |"
         for each in measured
     ]
     return "\n".join(lines)

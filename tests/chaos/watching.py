@@ -35,8 +35,13 @@ class Track:
 
     def standstill(self, since: float, until: float) -> float:
         """Return the longest time without a move between two moments."""
+        before, after = self.longest(since, until)
+        return after - before
+
+    def longest(self, since: float, until: float) -> tuple[float, float]:
+        """Return from when to when that was."""
         moves = [since, *(at for at in self.at if since < at < until), until]
-        return max(after - before for before, after in itertools.pairwise(moves))
+        return max(itertools.pairwise(moves), key=lambda pair: pair[1] - pair[0])
 
     def first_beyond(self, seq: int, since: float) -> float | None:
         """Return when a seq was passed after a moment."""

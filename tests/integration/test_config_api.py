@@ -139,12 +139,15 @@ async def test_refused_calls_are_problems_and_change_nothing(config_settings: Co
             assert await contents(lasting) == before, name
 
 
-async def test_every_call_but_the_probes_needs_the_token(call: Caller) -> None:
+OPEN = {"/started", "/health", "/ready", "/metrics", "/guild-assignments"}
+
+
+async def test_every_call_but_the_open_ones_needs_the_token(call: Caller) -> None:
     for operation in [*api.OPERATIONS, api.Operation("GET", "/openapi.json", api.operations.health)]:
         for token in (None, "", "wrong", TOKEN + "x", "ä"):
             status, body, _ = await call(operation.method, operation.path.format_map(Anything()), token=token)
-            if operation.path in {"/health", "/ready"}:
-                assert status == 200
+            if operation.path in OPEN:
+                assert status == 200, operation.path
             else:
                 assert (status, body["code"]) == (401, "unauthorized"), operation.path
 
@@ -160,6 +163,16 @@ async def test_the_description_is_valid_openapi_and_lists_every_route(call: Call
     validate(document)
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {(each.method, each.path) for each in api.OPERATIONS}
+    without = {
+        path for path, methods in document["paths"].items() for told in methods.values() if told.get("security") == []
+    }
+    assert without == OPEN
+
+
+def test_the_reference_page_says_which_calls_are_open() -> None:
+    rows = REFERENCE.read_text(encoding="utf-8").splitlines()
+    marked = {row.split("`")[1].split()[1] for row in rows if row.startswith("| `") and "` (open) |" in row}
+    assert marked == OPEN
 
 
 def test_the_reference_page_lists_every_route() -> None:
@@ -262,6 +275,8 @@ async def test_without_postgresql_calls_are_503_and_come_back(
             status, answer, kind = await call(method, path, body)
             assert (status, answer["code"], kind) == (503, "unavailable", "application/problem+json")
         assert (await call("GET", "/health"))[0] == 200
+        assert (await call("GET", "/started"))[0] == 200, "it has started once"
+        assert (await call("GET", "/metrics"))[0] == 200
         assert (await call("GET", "/guild/1/assignment"))[0] == 200, "the cached table is still fresh"
         await postgres_admin.execute(f"ALTER DATABASE {database} WITH ALLOW_CONNECTIONS true")
         assert (await call("POST", "/pods/gateway-0/register", registration()))[0] == 200

@@ -377,7 +377,9 @@ async def test_the_client_speaks_the_verbs_of_the_operator(config_settings: Conf
                     side = protocol.HandoffRequest(
                         pod_id=B, incarnation=b.incarnation, epoch=shard.epoch, move_id=shard.move_id
                     )
-                    assert (await client.complete_move(shard.shard_id, side)).owner == B
+                    gained = await client.complete_move(shard.shard_id, side)
+                    assert gained.owner == B
+                    assert gained in (await renewed())[B].shards, "it says what the next grant says"
             await client.drain(A, on=False)
             await client.pin(FIRST, f"{A}")
             assert {shard.pin for shard in (await client.shards()).shards} == {A, None}

@@ -76,6 +76,7 @@ class Pod:
     def __init__(self) -> None:
         self.pod_id = PodId("gateway-0")
         self.settings = SimpleNamespace(common=SimpleNamespace(internal_token=Secret(TOKEN)))
+        self.started = True
         self.ready = True
         self.acting = "lease"
         self.surroundings = SimpleNamespace()
@@ -172,6 +173,11 @@ async def test_probes_and_shards(pod: Pod, call: Any) -> None:
         assert answer.status == 200
     pod.ready = False
     async with call.session.get(f"{call.url}/ready") as answer:
+        assert answer.status == 503
+    async with call.session.get(f"{call.url}/started") as answer:
+        assert answer.status == 200
+    pod.started = False
+    async with call.session.get(f"{call.url}/started") as answer:
         assert answer.status == 503
     async with call.session.get(f"{call.url}/metrics") as answer:
         assert "modbot_events_total" in await answer.text()

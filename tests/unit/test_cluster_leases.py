@@ -13,7 +13,7 @@ import pytest
 
 from modbot.cluster import confirming, leases, protocol
 from modbot.domain.errors import ModbotError, StaleEpochError, UnavailableError
-from modbot.domain.ids import Epoch, Incarnation, PodId, ShardId
+from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
 
 TTL = 6.0
 POD = PodId("gateway-0")
@@ -381,3 +381,59 @@ async def test_asking_goes_on_for_as_long_as_it_is_needed(bench: Bench) -> None:
         assert "lost" in bench.told
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def owned(name: str, epoch: int) -> protocol.Shard:
+    return protocol.Shard(shard_id=ShardId(name), epoch=Epoch(epoch), owner=POD, incarnation=ME, since_move=MoveId(7))
+
+
+def shards(bench: Bench) -> dict[str, int]:
+    assert bench.keeper.grant is not None
+    return {shard.shard_id: shard.epoch for shard in bench.keeper.grant.shards}
+
+
+async def test_a_shard_that_a_handoff_brought_is_granted_at_once(bench: Bench) -> None:
+    coming = msgspec.structs.replace(owned("1-of-4", 4), move_id=MoveId(7), since_move=MoveId(0))
+    bench.service.answers = [msgspec.structs.replace(grant(("0-of-4", 1)), incoming=[coming])]
+    bench.service.answers += [grant(("0-of-4", 1), ("1-of-4", 5))]
+    async with bench.running():
+        valid_until = bench.clock.now() + TTL
+        bench.keeper.gain(owned("1-of-4", 5))
+        assert shards(bench) == {"0-of-4": 1, "1-of-4": 5}
+        assert bench.told == ["grant", "grant"]
+        assert bench.keeper.grant is not None
+        assert bench.keeper.grant.incoming == []
+        assert not bench.keeper.valid_for(valid_until - bench.clock.now() + 0.1), "the lease is not longer for it"
+        await settle()
+        assert [name for name, _ in bench.service.calls] == ["register", "renew"], "a renewal confirms it soon"
+        assert shards(bench) == {"0-of-4": 1, "1-of-4": 5}
+
+
+async def test_a_renewal_that_was_sent_before_does_not_take_a_gained_shard_away(bench: Bench) -> None:
+    bench.service.answers = [grant(("0-of-4", 1)), grant(("0-of-4", 1)), grant(("0-of-4", 1))]
+    async with bench.running():
+        bench.service.gate.clear()
+        await bench.clock.advance(TTL / 4)  # a renewal is on its way
+        await bench.clock.advance(0.1)
+        bench.keeper.gain(owned("1-of-4", 5))
+        await bench.clock.jump(0.01)
+        bench.service.gate.set()
+        bench.service.gate = asyncio.Event()  # its answer comes, the next one does not
+        await settle()
+        assert shards(bench) == {"0-of-4": 1, "1-of-4": 5}
+        bench.service.gate.set()
+        await settle()
+        assert shards(bench) == {"0-of-4": 1}, "one that was sent afterwards knows better"
+
+
+async def test_what_a_grant_knows_under_a_later_epoch_counts_more(bench: Bench) -> None:
+    bench.service.answers = [grant(("0-of-4", 6))]
+    async with bench.running():
+        bench.keeper.gain(owned("0-of-4", 5))
+        assert shards(bench) == {"0-of-4": 6}
+
+
+async def test_nothing_is_gained_before_the_first_grant(bench: Bench) -> None:
+    bench.keeper.gain(owned("0-of-4", 5))
+    assert bench.keeper.grant is None
+    assert bench.told == []

@@ -8,6 +8,9 @@ from pathlib import Path
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "litestream"
 """The wheel of the extra `dev` puts it there."""
+_MODEST = ("nice", "-n", "10")
+"""Where everything shares a few cores, pods come first: a whole file that is uploaded must not slow them down. In a cluster the shares
+of the containers do that."""
 _CONFIG = """\
 socket:
   enabled: true
@@ -25,7 +28,7 @@ def command(state: Path, number: int, volume: Path) -> tuple[str, ...]:
     volume.mkdir(exist_ok=True)
     config = state / f"litestream-{number}.yml"
     config.write_text(_CONFIG.format(socket=json.dumps(str(volume.resolve() / "litestream.sock"))), "utf-8")
-    return (str(PROGRAM), "replicate", "-config", str(config))
+    return (*_MODEST, str(PROGRAM), "replicate", "-config", str(config))
 
 
 def keys(pair: tuple[str, str]) -> dict[str, str]:

@@ -23,6 +23,8 @@ What can go wrong, and what happens then:
 - All peers agree that nobody reaches the config service. Then `failsafe.py` lets the pod act for longer; its proof is there. This keeper
   tells it of every answer, and `valid_for` counts what it allows like the lease.
 - The lease changes early (a shard was granted or moved). The watch stream shows it, `notice()` renews at once.
+- This pod completes a handoff. The answer says what the next grant will say, so `gain()` adds it to the present one; only a renewal
+  that was sent after that answer knows better, and an older one that is still under way does not take the shard away again.
 
 Two renewals are never under way at the same time, so grants are seen in order. The callbacks run on the event loop and must return
 at once. The keeper never opens or closes a shard, sends nothing to Discord, and does not decide what an ended pod does next.
@@ -34,16 +36,17 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from modbot.cluster import protocol
 from modbot.cluster.failsafe import Failsafe
 from modbot.domain.errors import ModbotError, StaleEpochError
-from modbot.domain.ids import PodId
+from modbot.domain.ids import PodId, ShardId
 
 STALL_LIMIT = 1.5
 BEAT = 0.1
@@ -130,6 +133,7 @@ class LeaseKeeper:
         self._clock = clock or SystemClock()
         self._wanted = asyncio.Event()
         self._grant: protocol.Grant | None = None
+        self._gained: dict[ShardId, tuple[float, protocol.Shard]] = {}
         self._until = float("-inf")
         self._voided_at = float("-inf")
         self._beat_at = float("-inf")
@@ -155,6 +159,15 @@ class LeaseKeeper:
     def renew_soon(self) -> None:
         """Renew now instead of at the next turn."""
         self._wanted.set()
+
+    def gain(self, shard: protocol.Shard) -> None:
+        """Add a shard that the config service has just made ours to the grant; the lease is not longer for it."""
+        if self._grant is None:
+            return
+        self._gained[shard.shard_id] = (self._clock.now(), shard)
+        self._grant = _with(self._grant, [shard])
+        self._hooks.on_grant(self._grant)
+        self.renew_soon()
 
     def notice(self, line: protocol.WatchLine) -> None:
         """Look at a line of the watch stream; renew at once when it says something about this pod that the grant does not."""
@@ -211,11 +224,12 @@ class LeaseKeeper:
         self._watch_for_stall()
         if sent_at < self._voided_at:
             return False
-        self._grant = grant
+        self._gained = {key: each for key, each in self._gained.items() if each[0] >= sent_at}
+        self._grant = _with(grant, [shard for _, shard in self._gained.values()])
         self._until = sent_at + grant.lease_seconds
         self.failsafe.renewed(sent_at, grant)
         self._held = True
-        self._hooks.on_grant(grant)
+        self._hooks.on_grant(self._grant)
         return True
 
     async def _renew(self) -> protocol.Grant:
@@ -305,3 +319,15 @@ class LeaseKeeper:
     def _retry_delay(self, failures: int) -> float:
         longest = min(self._interval(), _FIRST_RETRY * 2.0 ** min(failures, 10))
         return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+
+
+def _with(grant: protocol.Grant, gained: Sequence[protocol.Shard]) -> protocol.Grant:
+    """Return a grant with shards that it may not know yet, in place of what it says about their handoffs."""
+    known = {shard.shard_id: shard.epoch for shard in grant.shards}
+    new = [shard for shard in gained if shard.epoch > known.get(shard.shard_id, -1)]
+    names, arrived = {shard.shard_id for shard in new}, {shard.since_move for shard in new}
+    return msgspec.structs.replace(
+        grant,
+        shards=[*(shard for shard in grant.shards if shard.shard_id not in names), *new],
+        incoming=[shard for shard in grant.incoming if shard.move_id not in arrived],
+    )

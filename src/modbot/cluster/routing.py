@@ -86,6 +86,10 @@ class RoutingTable:
         """Wait for the first table."""
         await self._filled.wait()
 
+    def is_filled(self) -> bool:
+        """Say whether a table was ever read."""
+        return self._filled.is_set()
+
     @property
     def shard_count(self) -> int:
         """The number of formula shards; 0 before the first table."""

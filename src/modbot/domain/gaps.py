@@ -14,15 +14,16 @@ from modbot.domain import texts
 
 
 class GapKind(StrEnum):
-    """How the stream was lost: a whole session, some numbers of one that went on, or a type of event that stopped."""
+    """What was lost: a whole session, some numbers of one that went on, a type of event that stopped, or the end of the file itself."""
 
     SESSION = "session"
     HOLE = "hole"
     SILENCE = "silence"
+    ROLLBACK = "rollback"
 
 
 class Loss(StrEnum):
-    """What nobody can read back afterwards. The last three depend on permissions and on time."""
+    """What nobody can read back afterwards. Channels, audit log and bans depend on permissions and on time."""
 
     EDITS = "edits"
     DELETIONS = "deletions"
@@ -32,6 +33,7 @@ class Loss(StrEnum):
     CHANNELS = "unreadable channels"
     AUDIT_LOG = "audit log"
     BANS = "bans"
+    INTERACTIONS = "commands, buttons and forms"
 
 
 _BY_EVENT: Final = MappingProxyType(
@@ -57,29 +59,42 @@ _WHY: Final = MappingProxyType(
         GapKind.SESSION: "Discord refused to resume",
         GapKind.HOLE: "Discord skipped events",
         GapKind.SILENCE: "Discord stopped sending messages",
+        GapKind.ROLLBACK: "modbot had to go back to an older copy of its data",
     }
 )
 _TELLS_ABOUT: Final = frozenset(
-    {Loss.EDITS, Loss.DELETIONS, Loss.REACTIONS, Loss.JOINS_AND_LEAVES, Loss.AUTOMOD, Loss.AUDIT_LOG, Loss.BANS}
+    {
+        Loss.EDITS,
+        Loss.DELETIONS,
+        Loss.REACTIONS,
+        Loss.JOINS_AND_LEAVES,
+        Loss.AUTOMOD,
+        Loss.AUDIT_LOG,
+        Loss.BANS,
+        Loss.INTERACTIONS,
+    }
 )
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a guild's moderators are told about a finished repair. Times in milliseconds since 1970."""
+    """What a guild's moderators are told about a finished repair, or about a rollback. Times in milliseconds since 1970."""
 
     kind: GapKind
     began_at: int
     ended_at: int
-    messages: int
-    entries: int
-    bans: int
-    unreadable: int
+    messages: int = 0
+    entries: int = 0
+    bans: int = 0
+    unreadable: int = 0
     losses: tuple[Loss, ...]
 
     @property
     def worth_telling(self) -> bool:
-        """Whether anything happened here: where nothing was said and all could be read, there is nothing to tell."""
-        return bool(self.messages or self.entries or self.bans or self.unreadable)
+        """Whether anything happened here: where nothing was said and all could be read, there is nothing to tell.
+
+        After a rollback nobody knows that.
+        """
+        return self.kind is GapKind.ROLLBACK or bool(self.messages or self.entries or self.bans or self.unreadable)
 
 
 def losses_of(events: Iterable[str]) -> tuple[Loss, ...]:
@@ -97,7 +112,9 @@ def sentence(told: Told, *, began: datetime, ended: datetime) -> str:
         *([texts.count(told.bans, "change of the ban list", "changes of the ban list")] if told.bans else []),
     ]
     unknown = [loss.value for loss in told.losses if loss in _TELLS_ABOUT]
-    line = f"⚠️ {why}; {_span(began, ended)} UTC: {_joined(counts)} read back"
+    line = f"⚠️ {why}; {_span(began, ended)} UTC"
+    if told.kind is not GapKind.ROLLBACK:  # nothing of it can be read back
+        line += f": {_joined(counts)} read back"
     if told.unreadable:
         line += f"; {texts.count(told.unreadable, 'channel')} could not be read"
     if unknown:

@@ -23,6 +23,11 @@ class FileFacts:
     arrived_by: MoveId
     offset: Offset | None
 
+    @property
+    def seq(self) -> int:
+        """The number of the last event in it; 0 before the first session."""
+        return 0 if self.offset is None else self.offset.seq
+
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
@@ -65,6 +70,19 @@ def why_not_sound(facts: FileFacts, owned: Ownership, *, path_epoch: Epoch) -> s
         return f"it holds epoch {facts.epoch}, in the path of epoch {path_epoch}, under a grant of epoch {owned.epoch}"
     if facts.offset is not None and facts.offset.seq < 0:
         return f"it holds the number {facts.offset.seq}"
+    return ""
+
+
+def why_rolled_back(facts: FileFacts, *, path_epoch: Epoch, newest: Epoch, reported_seq: int) -> str:
+    """Say why a sound file is older than what was replicated; empty when it is not known to be.
+
+    `newest`: the newest epoch that has a beginning. `reported_seq`: the highest number of which the last owner knew that its replica
+    holds it; numbers of another session are not comparable, and then this errs on the side of telling.
+    """
+    if path_epoch < newest:
+        return f"the replica of epoch {newest} is not sound, and that of epoch {path_epoch} took its place"
+    if facts.seq < reported_seq:
+        return f"the replica of epoch {path_epoch} ends at {facts.seq}, and {reported_seq} had been replicated"
     return ""
 
 

@@ -25,9 +25,10 @@ from modbot.discord.intake import Batch
 from modbot.discord.interactions import Interaction
 from modbot.discord.rest import RestClient
 from modbot.domain.errors import ModbotError, StaleEpochError
+from modbot.domain.gaps import GapKind
 from modbot.domain.ids import Epoch, GuildId, ShardId, dedicated_guild
 from modbot.domain.offsets import Offset
-from modbot.ops import statements
+from modbot.ops import metrics, statements
 from modbot.shard import database, dead_letters, dispatching, failing, gaps, interactions, migrations
 from modbot.shard.dispatching import Applied
 from modbot.shard.effects import TOKEN_LIFE
@@ -226,6 +227,9 @@ class Engine:
     async def _start(self) -> None:
         pending = await self.commit(lambda tx: [PendingEffect(*row) for row in tx.all(_SQL["pending_effects"])])
         self.runner.add(pending)
+        if await self.commit(gaps.tell_rollback):
+            metrics.GAPS.labels(self.shard_id, GapKind.ROLLBACK).inc()
+            _log.error("shard_rolled_back", shard=self.shard_id, epoch=self.epoch)
         self._tasks = [asyncio.create_task(self._run_timers()), asyncio.create_task(self._keep_house())]
         self._tasks.append(asyncio.create_task(self.repairer.run()))
         for task in self._tasks:

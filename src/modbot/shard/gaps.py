@@ -1,8 +1,11 @@
 """Gaps: times in which Discord's stream was not followed, and what a repair of them has to read (I9).
 
-A gap opens in the transaction that learns of it. Two kinds: Discord refused the *session*, so that everything between the last
-commit and the new session is missing; or it skipped numbers in a session that went on (a *hole*). From that transaction on every guild
-of the shard is under repair: its marks stand still (`marks`).
+A gap opens in the transaction that learns of it. Discord refused the *session*, so that everything between the last commit and the
+new session is missing; or it skipped numbers in a session that went on (a *hole*). From that transaction on every guild of the shard is
+under repair: its marks stand still (`marks`).
+
+A *rollback* is another thing: the file itself is older than its newest replica was, because that could not be restored. Discord's events
+come again, or become a gap like any other. What people asked of modbot since is gone, nobody can read it back, and each guild is told.
 
 After a lost session a guild waits for its GUILD_CREATE, which lists channels and threads with the id of the last message of each:
 a place whose last message is not newer than its mark is not asked for. After a hole there is no GUILD_CREATE, and nobody knows which
@@ -27,7 +30,7 @@ from modbot.discord.intake import Hole, SessionLost
 from modbot.discord.objects import Channel
 from modbot.domain import gaps
 from modbot.domain.gaps import GapKind, Loss, Told
-from modbot.domain.ids import first_snowflake_at
+from modbot.domain.ids import GuildId, first_snowflake_at
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
 from modbot.shard import calls, guild_settings
@@ -95,6 +98,20 @@ def record_hole(tx: Transaction, session_id: str, hole: Hole) -> None:
     floor = first_snowflake_at(from_ms(began_at))
     for kind, position in ((PLACES, 0), (ENTRIES, floor), (BANS, 0)):
         tx.execute(_SQL["add_source_everywhere"], (kind, position, tx.now_ms))
+
+
+def tell_rollback(tx: Transaction) -> bool:
+    """Record that a restored file is older than what was replicated, and tell every guild, once; False when it is not."""
+    rows = tx.all(_SQL["record_rollback"], (tx.now_ms,))
+    for gap_id, began_at in rows:
+        guilds = tx.all(_SQL["note_rollback_everywhere"], (gap_id, tx.now_ms))
+        for (guild_id,) in guilds:
+            tx.guild_id = GuildId(guild_id)
+            tx.execute(_SQL["record_loss_of"], (guild_id, gap_id, Loss.INTERACTIONS))
+            told = Told(kind=GapKind.ROLLBACK, began_at=began_at, ended_at=tx.now_ms, losses=(Loss.INTERACTIONS,))
+            tx.effect(tell, told, key=f"{gap_id}/{began_at}")
+        tx.execute(_SQL["forget_rollback"])
+    return bool(rows)
 
 
 @feature.on("GUILD_CREATE")

@@ -3,6 +3,24 @@
 INSERT INTO gaps (kind, session_id, last_seq, reason, began_at)
 SELECT ?1, ?2, ?3, ?4, min(coalesce(followed_at, ?5), coalesce(?6, ?5)) FROM shard WHERE id = 1 RETURNING gap_id
 
+-- name: record_rollback
+-- The file is older than what was replicated: what was asked of modbot since its last batch may be gone, until now. No row when it is not.
+INSERT INTO gaps (kind, session_id, last_seq, reason, began_at, ended_at)
+SELECT 'rollback', coalesce(session_id, ''), coalesce(seq, 0), rolled_back, coalesce(followed_at, ?1), ?1 FROM shard
+WHERE id = 1 AND rolled_back IS NOT NULL RETURNING gap_id, began_at
+
+-- name: note_rollback_everywhere
+-- Nothing can be read back, so no guild has to wait.
+INSERT INTO repairs (guild_id, gap_id, state, finished_at) SELECT guild_id, ?, 'done', ? FROM guilds WHERE left_at IS NULL RETURNING guild_id
+
+-- name: forget_rollback
+-- It is a gap now.
+UPDATE shard SET rolled_back = NULL WHERE id = 1
+
+-- name: record_loss_of
+-- What one gap took from one guild.
+INSERT INTO gap_losses (guild_id, gap_id, kind) VALUES (?, ?, ?)
+
 -- name: record_hole
 -- Numbers that never came within a session that went on.
 INSERT INTO gaps (kind, session_id, last_seq, reason, began_at, ended_at, next_session_id, next_seq, missing)

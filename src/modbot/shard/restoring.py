@@ -71,8 +71,11 @@ def forget_workplaces(data_dir: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def place(restored: Path, path: Path, epoch: Epoch) -> None:
+def place(restored: Path, path: Path, epoch: Epoch, *, rolled_back: str = "") -> None:
     """Stamp a restored file, which nobody has open, with the grant, and put it in the place of whatever is there.
+
+    `rolled_back` says why it is older than what was replicated, if it is: that is in the file before the file is in its place, so that
+    no death keeps it from being told (I9).
 
     It has the grant's epoch before it has the shard's name: a process that dies in between leaves nothing that looks like a file of an
     older ownership, which a sidecar might take for one.
@@ -82,6 +85,8 @@ def place(restored: Path, path: Path, epoch: Epoch) -> None:
         connection.execute(_SQL["stamp"], (epoch,))
         if connection.execute(_SQL["knows_arrivals"]).fetchone() is not None:
             connection.execute(_SQL["forget_arrival"])
+        if rolled_back and connection.execute(_SQL["knows_rollbacks"]).fetchone() is not None:
+            connection.execute(_SQL["note_rollback"], (rolled_back,))
         connection.execute("COMMIT")
     if database.log_bytes(restored):
         raise OSError(f"{restored.name} could not be closed completely.")

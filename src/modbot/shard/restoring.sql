@@ -18,6 +18,14 @@ SELECT arrived_by FROM shard WHERE id = 1
 -- The grant under which the restored file will be served (I2).
 UPDATE shard SET epoch = ? WHERE id = 1
 
+-- name: knows_rollbacks
+-- Files of an older version cannot say that they are older than what was replicated.
+SELECT 1 FROM pragma_table_info('shard') WHERE name = 'rolled_back'
+
+-- name: note_rollback
+-- Told to the guilds when the file is opened.
+UPDATE shard SET rolled_back = ? WHERE id = 1
+
 -- name: forget_arrival
 -- It came from the store, not by a handoff.
 UPDATE shard SET arrived_by = 0 WHERE id = 1

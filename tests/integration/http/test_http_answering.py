@@ -292,11 +292,14 @@ async def test_an_open_request_is_answered_before_the_process_ends(config: Confi
 async def test_a_pod_that_never_saw_a_table_defers_and_delivers_later(config: Config) -> None:
     settings = httpkit.settings_for(config.url)
     async with httpkit.http_pod(settings, ready=False) as discord:
-        async with discord.session.get(discord.url + "/ready") as answer:
-            assert answer.status == 503
+        for probe, status in (("/health", 200), ("/started", 503), ("/ready", 503)):
+            async with discord.session.get(discord.url + probe) as answer:
+                assert answer.status == status, probe
         assert (await discord.interact(interaction(number=25)))["type"] == 5
         await config.route(None, 1)
         await config.until(lambda: 25 in config.inbox and config.inbox[25].deferred)
+        async with discord.session.get(discord.url + "/started") as answer:
+            assert answer.status == 200
 
 
 IDENTITY = (str(USER), "reporter-name", "Reporter Name", "reporter-avatar", "reporter-nick")

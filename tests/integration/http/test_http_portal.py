@@ -12,7 +12,7 @@ from httpkit import Config, Discord, tell
 
 from modbot.services.http.cluster_status import KEEP
 
-PAGES = ("/", "/status", "/status.json", "/health", "/ready", "/metrics", "/nowhere")
+PAGES = ("/", "/status", "/status.json", "/started", "/health", "/ready", "/metrics", "/nowhere")
 
 
 async def page(discord: Discord, path: str, **headers: str) -> str:

@@ -114,11 +114,11 @@ class File:
         self.connection = database.connect(path, replicated=True)
         self.connection.execute(
             "CREATE TABLE IF NOT EXISTS shard (id INTEGER PRIMARY KEY, shard_id TEXT, epoch INTEGER, session_id TEXT, "
-            "resume_url TEXT, seq INTEGER, arrived_by INTEGER NOT NULL DEFAULT 0)"
+            "resume_url TEXT, seq INTEGER, arrived_by INTEGER NOT NULL DEFAULT 0, rolled_back TEXT)"
         )
         self.connection.execute("CREATE TABLE IF NOT EXISTS ledger (seq INTEGER)")
         self.connection.execute(
-            "INSERT INTO shard VALUES (1, ?1, ?2, 's', 'wss://r', 0, 0) ON CONFLICT (id) DO UPDATE SET epoch = ?2",
+            "INSERT INTO shard VALUES (1, ?1, ?2, 's', 'wss://r', 0, 0, NULL) ON CONFLICT (id) DO UPDATE SET epoch = ?2",
             (shard_id, epoch),
         )
 
@@ -136,6 +136,16 @@ def ledger(path: Path) -> list[int]:
     connection = apsw.Connection(str(path))
     try:
         return [seq for (seq,) in connection.execute("SELECT seq FROM ledger ORDER BY rowid")]
+    finally:
+        connection.close()
+
+
+def rolled_back(path: Path) -> str | None:
+    """Return why a file says that it is older than what was replicated."""
+    connection = apsw.Connection(str(path))
+    try:
+        told: str | None = next(connection.execute("SELECT rolled_back FROM shard"))[0]
+        return told
     finally:
         connection.close()
 

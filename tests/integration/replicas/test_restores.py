@@ -106,6 +106,7 @@ async def test_the_newest_epoch_is_restored(restorer: Restorer, replicate: Repli
     await replicate(4, last=25)
     assert await restorer.find(grant(5)) == Found(there=True, restored=Epoch(4))
     assert replicakit.ledger(path) == list(range(1, 26))
+    assert replicakit.rolled_back(path) is None
     facts = restoring.read_facts(path)
     assert facts is not None
     assert (facts.epoch, facts.arrived_by, facts.offset) == (5, 0, replicakit.offset(25)), (
@@ -210,6 +211,10 @@ async def test_an_epoch_that_is_not_sound_is_passed_over_aloud(
     assert await restorer.find(grant(5)) == Found(there=True, restored=Epoch(3))
     assert replicakit.ledger(path) == list(range(1, 11))
     assert counted(outcome) == before + 1
+    known = outcome != "incomplete"  # what has no beginning never held anything
+    assert replicakit.rolled_back(path) == (
+        "the replica of epoch 4 is not sound, and that of epoch 3 took its place" if known else None
+    )
 
 
 def _damage(files: list[Path], kind: str) -> None:

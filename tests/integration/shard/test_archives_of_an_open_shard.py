@@ -193,4 +193,5 @@ async def test_the_file_is_open_for_everybody_again(source, target, tmp_path):
         else:
             with pytest.raises(GuildHasRowsError):
                 await archives.import_guild(target.engine, GUILD_ID, tmp_path / "cut", replace=replace)
-        assert [row[1] for row in await target.rows("PRAGMA database_list")] == ["main"]
+        open_now = {row[1] for row in await target.rows("PRAGMA database_list")}
+        assert open_now - {"temp"} == {"main"}, "a migration may have opened SQLite's own place for temporary things"

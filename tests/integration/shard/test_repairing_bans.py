@@ -2,9 +2,10 @@
 
 import pytest
 from repairkit import with_bans
-from shardkit import GUILD, GUILD_ID, MOD_LOG, OWNER
+from shardkit import GUILD, GUILD_ID, MOD_LOG, OWNER, SHARD
 
 from modbot.domain.settings import MOD_LOG as MOD_LOG_SETTING
+from modbot.ops import metrics
 from modbot.shard import gaps, guild_settings, snapshot
 
 
@@ -96,3 +97,25 @@ class TestTelling:
         await scene.begin("s2")
         await scene.repaired()
         assert scene.world.discord.contents(MOD_LOG) == []
+
+    async def test_after_a_rollback_every_guild_is_told_once(self, scene):
+        """A restored file that is older than what was replicated: what people asked of modbot since is gone, and not in silence."""
+        world = scene.world
+        await scene.live(scene.write())
+        await world.engine.commit(lambda tx: tx.execute("UPDATE shard SET rolled_back = 'epoch 4 is not sound'"))
+        before = metrics.GAPS.labels(SHARD, "rollback")._value.get()
+        world.clock.advance(60)
+        await world.reopen()
+        await world.idle()
+        line = (
+            "⚠️ modbot had to go back to an older copy of its data; 2026-03-01 12:00:00–12:01:00 UTC; "  # noqa: RUF001
+            "commands, buttons and forms of that time are not known."
+        )
+        assert world.discord.contents(MOD_LOG) == [line]
+        gap = await scene.summary()
+        assert (gap.kind, gap.reason, gap.guilds, gap.repaired) == ("rollback", "epoch 4 is not sound", 1, 1)
+        assert await scene.losses() == {"commands, buttons and forms": (None, None)}
+        await world.reopen()
+        await world.idle()
+        assert world.discord.contents(MOD_LOG) == [line]
+        assert metrics.GAPS.labels(SHARD, "rollback")._value.get() == before + 1

@@ -47,6 +47,7 @@ _RIGHT = Snapshot(
     reactions={(1, 10): {("x", 3)}},
     notes=[],
     gaps=[],
+    rollbacks=0,
     dead_letters=0,
 )
 

@@ -55,6 +55,7 @@ def test_slash_commands_exist(name: str) -> None:
         f"/{each.name}" for feature in all_features() for each in feature.commands if each.kind is CommandKind.SLASH
     }
     addresses = {
+        "/started",
         "/health",
         "/ready",
         "/metrics",

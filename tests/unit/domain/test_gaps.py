@@ -42,6 +42,15 @@ def test_it_names_what_could_not_be_read() -> None:
     assert text.endswith("edits of that time are not known.")
 
 
+def test_a_rollback_says_what_nobody_can_read_back() -> None:
+    rollback = Told(kind=GapKind.ROLLBACK, began_at=0, ended_at=0, losses=(Loss.INTERACTIONS,))
+    assert rollback.worth_telling
+    assert gaps.sentence(rollback, began=BEGAN, ended=ENDED) == (
+        "⚠️ modbot had to go back to an older copy of its data; 2026-11-24 12:03:10–12:04:02 UTC; "  # noqa: RUF001
+        "commands, buttons and forms of that time are not known."
+    )
+
+
 def test_a_gap_over_midnight_names_both_days() -> None:
     text = gaps.sentence(TOLD, began=BEGAN, ended=datetime(2026, 11, 25, tzinfo=UTC))
     assert "2026-11-24 12:03:10 to 2026-11-25 00:00:00 UTC" in text

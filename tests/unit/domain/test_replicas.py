@@ -6,7 +6,7 @@ import pytest
 
 from modbot.domain.ids import Epoch, MoveId, ShardId
 from modbot.domain.offsets import Offset
-from modbot.domain.replicas import FileFacts, Ownership, decide_forgotten, why_not_ours, why_not_sound
+from modbot.domain.replicas import FileFacts, Ownership, decide_forgotten, why_not_ours, why_not_sound, why_rolled_back
 
 SHARD, OTHER = ShardId("1-of-4"), ShardId("2-of-4")
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -35,6 +35,22 @@ def owned(epoch: int, since: int, *, move: int = 0) -> Ownership:
 )
 def test_a_file_counts_within_one_unbroken_ownership(file: FileFacts, grant: Ownership, *, counts: bool) -> None:
     assert (why_not_ours(file, grant) == "") is counts
+
+
+@pytest.mark.parametrize(
+    ("path", "newest", "seq", "reported", "told"),
+    [
+        (4, 4, 9, 9, ""),
+        (4, 4, 9, 0, ""),
+        (3, 4, 9, 0, "the replica of epoch 4 is not sound, and that of epoch 3 took its place"),
+        (4, 4, 9, 10, "the replica of epoch 4 ends at 9, and 10 had been replicated"),
+    ],
+)
+def test_a_file_that_is_older_than_what_was_replicated_says_why(
+    path: int, newest: int, seq: int, reported: int, told: str
+) -> None:
+    file = facts(path, seq=seq)
+    assert why_rolled_back(file, path_epoch=Epoch(path), newest=Epoch(newest), reported_seq=reported) == told
 
 
 @pytest.mark.parametrize(

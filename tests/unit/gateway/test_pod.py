@@ -1,4 +1,4 @@
-"""What a pod does with a grant: it opens what is new, but nothing contested before it may."""
+"""What a pod does with a grant: it opens what is new, but nothing contested before it may. And when it is to stop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from modbot.cluster import protocol
 from modbot.domain.ids import Epoch, PodId, ShardId
 from modbot.ops.litestream import Sidecar
 from modbot.ops.settings import CommonSettings, DiscordSettings, GatewaySettings, ReplicaSettings, Secret
+from modbot.services.gateway import pod as pods
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.replicating import Replication
 
@@ -20,14 +21,17 @@ PLAIN, CONTESTED = ShardId("0-of-2"), ShardId("1-of-2")
 LEASE = 0.2
 
 
-async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = GatewaySettings(
+def settings_for(folder: Path) -> GatewaySettings:
+    return GatewaySettings(
         common=CommonSettings(internal_token=Secret("an-internal-token-of-this-test")),
         discord=DiscordSettings(token=Secret("a-bot-token"), application_id=1),
         replicas=ReplicaSettings(),
         pod_name="gateway-0",
-        data_dir=str(tmp_path),
+        data_dir=str(folder),
     )
+
+
+async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[ShardId] = []
     everything = asyncio.Event()
 
@@ -39,7 +43,7 @@ async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monke
 
     monkeypatch.setattr(GatewayPod, "_open", note)
     async with aiohttp.ClientSession() as http:
-        pod = GatewayPod(settings, http, Replication(None, Sidecar(tmp_path / "socket")))
+        pod = GatewayPod(settings_for(tmp_path), http, Replication(None, Sidecar(tmp_path / "socket")))
         grant = protocol.Grant(
             lease_seconds=LEASE,
             shards=[
@@ -63,4 +67,28 @@ async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monke
         assert pod.lease.failsafe.opens_in(grant.shards[0]) == 0
         reconciling.cancel()
         await asyncio.gather(reconciling, return_exceptions=True)
+        await pod.surroundings.tools.writer.close()
+
+
+@pytest.mark.parametrize(
+    ("acting", "ticks", "waits"), [("lease", False, True), ("no", True, True), ("no", False, False)]
+)
+async def test_a_drain_ends_when_nobody_can_give_the_shards_to_a_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acting: str, *, ticks: bool, waits: bool
+) -> None:
+    """Neither the lease nor the watch stream lives: the config service is away, and with it every handoff."""
+    monkeypatch.setattr(pods, "_SILENCE", 0.05)
+    monkeypatch.setattr(GatewayPod, "_has_peers", lambda _pod: True)
+    monkeypatch.setattr(GatewayPod, "acting", property(lambda _pod: acting))
+    async with aiohttp.ClientSession() as http:
+        pod = GatewayPod(settings_for(tmp_path), http, Replication(None, Sidecar(tmp_path / "socket")))
+        pod.shards[PLAIN] = SimpleNamespace()  # type: ignore[assignment]
+        draining = asyncio.create_task(pod.drain(30.0))
+        for _ in range(20):
+            if ticks:
+                pod._listen(protocol.Tick())
+            await asyncio.sleep(0.01)
+        assert draining.done() is not waits
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
         await pod.surroundings.tools.writer.close()

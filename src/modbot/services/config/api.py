@@ -176,6 +176,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     Operation("GET", "/anonymity-key", operations.anonymity_key, gives=protocol.AnonymityKey),
     Operation("GET", "/watch", operations.watch, gives=protocol.WatchLine, media="application/x-ndjson"),
+    Operation("GET", "/started", operations.started, gives=protocol.Ready),
     Operation("GET", "/health", operations.health, gives=protocol.Ready),
     Operation("GET", "/ready", operations.ready, gives=protocol.Ready),
     Operation("GET", "/shards", operations.shards, gives=protocol.ShardList),

@@ -28,13 +28,17 @@ from modbot.ops.settings import Secret
 
 BODY_LIMIT = 16 * 1024 * 1024
 LARGEST_ID = 2**63 - 1
-OPEN_PATHS = frozenset({"/health", "/ready"})
+OPEN_PATHS = frozenset({"/started", "/health", "/ready", "/metrics", "/guild-assignments"})
 _DECIMAL = re.compile(r"[0-9]{1,19}")
 _T = TypeVar("_T")
 
 
 class TokenGate:
-    """Lets nobody pass without the internal token, except to `OPEN_PATHS` (a kubelet cannot hold a secret)."""
+    """Lets nobody pass without the internal token, except to `OPEN_PATHS`.
+
+    A kubelet and Prometheus hold no secret of ours, and whoever looks for the cause of an outage should not need one. What these paths
+    tell is no secret: counts, names of pods, and where shards live.
+    """
 
     def __init__(self, app: ASGIApp, *, token: Secret) -> None:
         self._app = app

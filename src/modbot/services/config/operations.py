@@ -254,6 +254,13 @@ async def watch(service: Service, _call: Call) -> Response:
     return StreamingResponse(_lines(service.board), media_type="application/x-ndjson")
 
 
+async def started(service: Service, _call: Call) -> protocol.Ready:
+    """Say that the database has had its schema and the table was read once."""
+    if not service.board.first_read.is_set():
+        raise UnavailableError("The table of pods and shards was not read yet.")
+    return protocol.Ready()
+
+
 async def health(_service: Service, _call: Call) -> protocol.Ready:
     """Say that the process is alive."""
     return protocol.Ready()

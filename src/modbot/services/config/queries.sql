@@ -411,7 +411,7 @@ WHERE shard_id = $1 AND epoch = $2 AND owner IS NOT NULL AND move_id IS NULL RET
 
 -- name: complete_move
 -- The compare-and-set of a handoff: the target ($2, $3) becomes owner with the next epoch, if the source still has it in epoch $4, the
--- handoff is still $5 and the target's lease is valid (I1).
+-- handoff is still $5 and the target's lease is valid (I1). What it returns is what the next grant says of the shard (`owned`).
 UPDATE shards SET
     owner = p.pod_id, incarnation = p.incarnation, epoch = shards.epoch + 1, since_epoch = shards.epoch + 1, since_move = shards.move_id,
     last_owner = p.pod_id, replica_store = p.replica_store, target = NULL, target_incarnation = NULL, move_id = NULL
@@ -419,7 +419,10 @@ FROM pods p
 WHERE shards.shard_id = $1 AND shards.epoch = $4 AND shards.move_id = $5 AND shards.target = $2 AND shards.target_incarnation = $3
   AND p.pod_id = $2 AND p.incarnation = $3 AND p.state = 'live' AND p.lease_until > clock_timestamp()
 RETURNING shards.shard_id, shards.epoch, shards.owner, shards.incarnation, shards.since_epoch, shards.since_move,
-    shards.target, shards.target_incarnation, shards.move_id, true AS served
+    shards.target, shards.target_incarnation, shards.move_id, shards.born_epoch,
+    EXISTS (SELECT FROM shard_load l WHERE l.shard_id = shards.shard_id) AS served,
+    coalesce((SELECT l.replicated_seq FROM shard_load l WHERE l.shard_id = shards.shard_id), 0) AS replicated_seq,
+    EXISTS (SELECT FROM open_losses AS o WHERE o.shard_id = shards.shard_id AND o.pod_id IS DISTINCT FROM shards.owner) AS contested
 
 -- name: cancel_move
 -- The source keeps the shard ($1, in epoch $2): handoff $3 is over, if it has not been completed.

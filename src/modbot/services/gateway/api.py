@@ -53,6 +53,7 @@ class Api:
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
         self._others = Starlette(
             routes=[
+                Route("/started", self._started),
                 Route("/health", self._health),
                 Route("/ready", self._ready),
                 Route("/metrics", self._metrics),
@@ -124,6 +125,11 @@ class Api:
         if route is None or route.pod_id == self._pod.pod_id:
             return None
         return {"pod_id": route.pod_id, "epoch": route.epoch, "address": route.address}
+
+    async def _started(self, _request: Request) -> Response:
+        started = self._pod.started
+        text = "started\n" if started else "not registered yet\n"
+        return Response(text, 200 if started else 503, media_type="text/plain")
 
     async def _health(self, _request: Request) -> Response:
         return Response("alive\n", media_type="text/plain")

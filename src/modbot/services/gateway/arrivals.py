@@ -59,4 +59,11 @@ class Arrivals:
                 arrived = None
             if arrived is not None:
                 self._done[shard.move_id] = arrived
+                self._own(arrived)
         metrics.HANDOFFS.labels("failed" if arrived is None else "completed").inc()
+
+    def _own(self, arrived: Arrived) -> None:
+        if arrived.shard is not None:
+            self._surroundings.lease.gain(arrived.shard)
+        else:
+            self._surroundings.lease.renew_soon()

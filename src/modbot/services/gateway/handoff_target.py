@@ -2,8 +2,8 @@
 
 Base copy while the source serves, then its log until little is left; a check of the structure; only then the source is asked to stop.
 What it sends last is appended, the copy is compared with what the source says and put in its place, and the config service is asked
-for the compare-and-set. After that the lease keeper's next grant holds the shard, and the pod opens it like any other: the file counts
-because it carries the number of the handoff that the grant names.
+for the compare-and-set. Its answer is what the next grant will say of the shard, so the lease keeper takes it over at once, and the pod
+opens the shard like any other: the file counts because it carries the number of the handoff that the grant names.
 
 Whatever goes wrong before the compare-and-set ends the handoff (`cancel`), and the source goes on. If the answer to the compare-and-set
 is lost, it is asked again; the epoch and the handoff's number make that safe. A kill at any line leaves a folder `incoming` that the
@@ -55,8 +55,12 @@ class PartedMessage(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A handoff that this pod has completed. `stopped_at` on our monotonic clock; `replicated`: what the source's replica holds."""
+    """A handoff that this pod has completed. `stopped_at` on our monotonic clock; `replicated`: what the source's replica holds.
 
+    `shard` as granted, or None when the answer of the config service was lost: then the next grant says it.
+    """
+
+    shard: protocol.Shard | None
     stopped_at: float
     replicated: Offset | None
     copied: int
@@ -81,7 +85,7 @@ class Arrival:
             parted = await self._fetch(copy)
             stopped_at = time.monotonic() - parted.stopped_for
             await self._adopt(copy, parted)
-            await self._complete()
+            shard = await self._complete()
         except (ModbotError, *_BROKEN) as error:
             _log.warning(
                 "handoff_failed", shard=self.shard.shard_id, move_id=self.shard.move_id, error=str(error) or repr(error)
@@ -98,8 +102,7 @@ class Arrival:
             seconds=round(time.monotonic() - started, 3),
             paused=round(time.monotonic() - stopped_at, 3),
         )
-        self.surroundings.lease.renew_soon()
-        return Arrived(stopped_at, parted.replicated, self._copied)
+        return Arrived(shard, stopped_at, parted.replicated, self._copied)
 
     async def _fetch(self, copy: Copy) -> PartedMessage:
         lent = msgspec.json.decode(await self._call("POST", "", limit=_FETCH_LIMIT), type=Lent)
@@ -140,23 +143,22 @@ class Arrival:
         series = self.surroundings.tools.registry.series
         await asyncio.to_thread(copy.adopt, expected, move_id=self.shard.move_id, series=series)
 
-    async def _complete(self) -> None:
-        """Ask for the compare-and-set until there is an answer; the source's own `cancel` ends the waiting at the latest."""
+    async def _complete(self) -> protocol.Shard | None:
+        """Ask for the compare-and-set until there is an answer; the source's own `cancel` ends the waiting at the latest.
+
+        Returns the shard as granted, or None when an earlier try may have succeeded unheard.
+        """
         asked = False
         while True:
             try:
-                await self.surroundings.config.complete_move(self.shard.shard_id, self._request())
+                return await self.surroundings.config.complete_move(self.shard.shard_id, self._request())
             except UnavailableError:
                 asked = True
                 await asyncio.sleep(_ASK_AGAIN)
             except StaleEpochError:
                 if not asked:
                     raise
-                # An earlier try may have succeeded unheard: then the next grant holds the shard.
-                self.surroundings.lease.renew_soon()
-                return
-            else:
-                return
+                return None
 
     async def _give_up(self, reason: str) -> None:
         try:

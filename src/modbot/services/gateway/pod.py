@@ -59,6 +59,8 @@ from modbot.shard.writer import Writer
 _log = structlog.get_logger()
 _COMPRESSIONS = {"zstd-stream": Compression.ZSTD, "zlib-stream": Compression.ZLIB, "none": Compression.NONE}
 _FIRST_LOOK = 5.0
+_SILENCE = 5.0
+"""Seconds without a line of the watch stream, which ticks every two: the config service is away."""
 _ALWAYS_WANTED = frozenset({"READY", "RESUMED", "INTERACTION_CREATE"})
 
 
@@ -167,7 +169,10 @@ class GatewayPod:
                 await self._stop(tasks)
 
     async def drain(self, limit: float) -> None:
-        """Ask for the shards to be handed to peers; returns when none is left, no peer can take them, or after `limit` seconds."""
+        """Ask for the shards to be handed to peers; returns when none is left, nobody can take them, or after `limit` seconds.
+
+        While the config service is away no handoff can begin, and waiting would only take time from the farewell.
+        """
         self._draining = True
         self.lease.renew_soon()
         _log.info("draining", shards=len(self.shards), limit=limit)
@@ -175,7 +180,11 @@ class GatewayPod:
             async with asyncio.timeout(limit):
                 while self.shards and self._has_peers():
                     self._heard.clear()
-                    await self._heard.wait()
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._heard.wait(), _SILENCE)
+                    if not self._heard.is_set() and self.acting != "lease":
+                        _log.warning("drain_without_config_service")
+                        break
         except TimeoutError:
             _log.warning("drain_unfinished", shards=sorted(self.shards))
         else:
@@ -194,6 +203,11 @@ class GatewayPod:
         if not self.lease.valid_for(0):
             return "no"
         return "failsafe" if self.lease.failsafe.active else "lease"
+
+    @property
+    def started(self) -> bool:
+        """Whether this incarnation has registered; stays true."""
+        return self.lease.grant is not None
 
     @property
     def ready(self) -> bool:

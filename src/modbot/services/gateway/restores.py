@@ -5,7 +5,9 @@ nobody ever served the shard and the store has nothing of it, a new file. A shar
 found is refused, and tried again (I8): an empty file would look healthy.
 
 An epoch is passed over for an older one only when its files were read to the end and are not sound. When the store cannot give them,
-nobody knows what they hold: then the shard waits, because an older epoch would throw away what the newer one has.
+nobody knows what they hold: then the shard waits, because an older epoch would throw away what the newer one has. Discord sends again, or
+gap repair reads back, what a file from an older epoch lacks; but not what people asked of modbot, so the file is told that it is a
+*rollback* (`shard/gaps.py`).
 
 A file on the volume that does not count is deleted when a sound one takes its place, and not before.
 """
@@ -119,40 +121,49 @@ class Restorer:
             raise ReplicaAheadError(
                 f"The store has epoch {epochs[0]} of shard {owned.shard_id}; the grant is for epoch {owned.epoch}."
             )
-        begun = False
+        passed_over: list[Epoch] = []
         for epoch in (each for each in epochs if each >= owned.born_epoch):
             if not await store.begins(owned.shard_id, epoch):
                 self._passed_over(owned, epoch, "incomplete", "it has no beginning")
                 continue
-            begun = True
-            facts = await self._try(store, owned, epoch, path)
+            facts = await self._try(
+                store, owned, epoch, path, newest=(passed_over or [epoch])[0], reported_seq=reported_seq
+            )
             if facts is not None:
                 _tell_restored(owned, epoch, facts, reported_seq)
                 return epoch
-        if begun:
+            passed_over.append(epoch)
+        if passed_over:
             raise NoSoundReplicaError(
                 f"No epoch of shard {owned.shard_id} in the store is sound; {len(epochs)} are there."
             )
         return None
 
-    async def _try(self, store: ReplicaStore, owned: Ownership, epoch: Epoch, path: Path) -> FileFacts | None:
-        """Restore one epoch; None when it is not sound."""
+    async def _try(
+        self, store: ReplicaStore, owned: Ownership, epoch: Epoch, path: Path, *, newest: Epoch, reported_seq: int
+    ) -> FileFacts | None:
+        """Restore one epoch and put the file in place; None when it is not sound. `newest`: the one that should have been restored."""
         for number in range(1, _TRIES + 1):
             folder = await asyncio.to_thread(restoring.workplace, self._data_dir, owned.shard_id)
             try:
-                return await self._once(store, owned, epoch, path, folder / path.name)
+                restored = folder / path.name
+                facts = await self._once(store, owned, epoch, restored)
+                if facts is not None:
+                    await self._settled(path)
+                    why = rules.why_rolled_back(facts, path_epoch=epoch, newest=newest, reported_seq=reported_seq)
+                    await asyncio.to_thread(restoring.place, restored, path, owned.epoch, rolled_back=why)
             except RestoreError as error:
                 _log.warning("restore_failed", shard=owned.shard_id, from_epoch=epoch, error=str(error))
                 await store.read_through(owned.shard_id, epoch)  # raises when it is the store that fails
                 if number == _TRIES:
                     self._passed_over(owned, epoch, "damaged", str(error))
+            else:
+                return facts
             finally:
                 await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return None
 
-    async def _once(
-        self, store: ReplicaStore, owned: Ownership, epoch: Epoch, path: Path, restored: Path
-    ) -> FileFacts | None:
+    async def _once(self, store: ReplicaStore, owned: Ownership, epoch: Epoch, restored: Path) -> FileFacts | None:
         url = store.url_of(owned.shard_id, epoch)
         await litestream.restore(self._program, url, restored, keys=store.keys.environment(), limit=_LIMIT)
         facts, fault = await asyncio.to_thread(restoring.try_facts, restored)
@@ -161,8 +172,6 @@ class Restorer:
         if facts is None or fault:
             self._passed_over(owned, epoch, "wrong", fault)
             return None
-        await self._settled(path)
-        await asyncio.to_thread(restoring.place, restored, path, owned.epoch)
         return facts
 
     def _passed_over(self, owned: Ownership, epoch: Epoch, outcome: str, reason: str) -> None:
@@ -172,7 +181,7 @@ class Restorer:
 
 def _tell_restored(owned: Ownership, epoch: Epoch, facts: FileFacts, reported_seq: int) -> None:
     """Count a restore; one that is behind what the last owner knew to be replicated is a loss unless Discord still has it (I9)."""
-    seq = facts.offset.seq if facts.offset is not None else 0
+    seq = facts.seq
     behind = seq < reported_seq
     metrics.RESTORES.labels("behind" if behind else "restored").inc()
     tell = _log.warning if behind else _log.info

@@ -65,6 +65,7 @@ async def application(settings: HttpSettings, registry: Registry) -> AsyncIterat
         site = web.Site(
             status=ClusterStatus(client, now=now),
             metrics=metrics,
+            started=routing.is_filled,
             ready=lambda: routing.shard_count > 0,
             assets=assets,
             pages=Pages(assets),

@@ -45,6 +45,7 @@ class Site:
 
     status: ClusterStatus
     metrics: Metrics
+    started: Callable[[], bool]
     ready: Callable[[], bool]
     assets: Assets
     pages: Pages
@@ -78,6 +79,7 @@ class Portal:
             "/status": self._status,
             "/status.json": self._status,
             "/static/{name}": self._static,
+            "/started": self._started,
             "/health": self._health,
             "/ready": self._ready,
             "/metrics": self._metrics,
@@ -99,6 +101,11 @@ class Portal:
         if asset is None:
             raise HTTPException(404)
         return Response(asset.body, media_type=asset.media_type, headers={"cache-control": _FOR_EVER})
+
+    async def _started(self, _request: Request) -> Response:
+        has_started = self._site.started()
+        text = "started\n" if has_started else "no routing table was read yet\n"
+        return Response(text, 200 if has_started else 503, media_type="text/plain")
 
     async def _health(self, _request: Request) -> Response:
         return Response("alive\n", media_type="text/plain")
