@@ -45,15 +45,17 @@ for each in pods[name.removeprefix("component=")]["sidecar" if "-c" in words els
 class _Places:
     """What stands in the pages, and what stands for it here."""
 
-    def __init__(self, stack: Stack, folder: Path, guild_id: str) -> None:
+    def __init__(self, stack: Stack, folder: Path, guild_ids: tuple[str, str]) -> None:
         self.stack = stack
         self._folder = folder
-        self._guild_id = guild_id
+        self._guild_ids = guild_ids
 
     def put_in(self, text: str) -> str:
         """Return a command with the addresses, guilds and folders of this system."""
         for pattern, place in (
-            (r"\b1100000000000000000\b", self._guild_id),
+            (r"\b1100000000000000000\b", self._guild_ids[0]),
+            (r"\bGUILD\b", self._guild_ids[1]),
+            (r"gateway-canary-0", "gateway-2"),
             (r"127\.0\.0\.1:3001", self.stack.config_url.removeprefix("http://")),
             (r"127\.0\.0\.1:3000", self.stack.portal_url.removeprefix("http://")),
             (r"127\.0\.0\.1:3010", f"127.0.0.1:{self.stack.ports.gateways[0]}"),
@@ -111,18 +113,19 @@ class _Terminal:
 
 
 def _runnable() -> dict[str, list[Command]]:
-    """Return what can be run, by page: a command for a system, and with it what its page does alone before.
+    """Return what can be run, by page: a command for a system, and with it what its page exports before.
 
     What was run once is not run again, whether it stands there for a desk or for a pod. The doctor is: what it sees depends on where it is.
     """
     pages: dict[str, list[Command]] = {}
     seen: set[str] = set()
     for command in commandkit.everything():
-        if command.kind not in {Kind.ALONE, Kind.SYSTEM} and not command.runs_in_pods:
+        exports = command.kind is Kind.ALONE and command.text.startswith("export ")
+        if command.kind is not Kind.SYSTEM and not exports and not command.runs_in_pods:
             continue
         inside = command.text.removeprefix("kubectl exec gateway-0 -- ").removeprefix(".venv/bin/").partition("  #")[0]
         known = command.text if "doctor" in inside else inside
-        if known not in seen or command.kind is Kind.ALONE:
+        if known not in seen or exports:
             pages.setdefault(command.page, []).append(command)
         seen.add(known)
     return {page: found for page, found in pages.items() if any(each.kind is not Kind.ALONE for each in found)}
@@ -145,13 +148,13 @@ async def test_the_commands_of_the_pages_work(state_folder: Path) -> None:
     programs = state_folder / "programs"
     programs.mkdir()
     async with Stack.prepare(plan) as stack:
-        guild = (await guilds.discover(stack))[0]
+        first, second, *_ = [guild.guild_id for guild in await guilds.discover(stack)]
         environ = _environment(programs, stack)
         with preloading.program(programs / "modbot"):
             for number, commands in enumerate(pages.values()):
                 folder = _folder(state_folder / str(number), state_folder)
                 failed += await _read(
-                    commands, await _Terminal.open(folder, environ), _Places(stack, folder, guild.guild_id)
+                    commands, await _Terminal.open(folder, environ), _Places(stack, folder, (first, second))
                 )
     table = commandkit.table([command for commands in pages.values() for command in commands])
     assert failed == [], "\n".join([*failed, table])
