@@ -56,8 +56,8 @@ class _Places:
             (r"\b1100000000000000000\b", self._guild_ids[0]),
             (r"\bGUILD\b", self._guild_ids[1]),
             (r"gateway-canary-0", "gateway-2"),
-            (r"127\.0\.0\.1:3001", self.stack.config_url.removeprefix("http://")),
-            (r"127\.0\.0\.1:3000", self.stack.portal_url.removeprefix("http://")),
+            (r"(127\.0\.0\.1|localhost):3001", self.stack.config_url.removeprefix("http://")),
+            (r"(127\.0\.0\.1|localhost):3000", self.stack.portal_url.removeprefix("http://")),
             (r"127\.0\.0\.1:3010", f"127.0.0.1:{self.stack.ports.gateways[0]}"),
             (r"127\.0\.0\.1:8000", self.stack.chat_url.removeprefix("http://")),
             (r"file:///mnt/replicas/3-of-16/e\d+", self._newest("3-of-16")),
@@ -169,10 +169,19 @@ async def _read(commands: list[Command], terminal: _Terminal, places: _Places) -
             lambda asks=asks: _settled(places.stack, connected=asks), f"the system to settle before {command.place}"
         )
         code, said = await terminal.run(places.put_in(command.text))
-        if code:
+        if code and not _finds_nothing(command, code, said):
             failed.append(f"{command.place}: {command.text}\n  exit code {code}: {said}")
     await terminal.close()
     return failed
+
+
+def _finds_nothing(command: Command, code: int, said: str) -> bool:
+    """Whether it looks for signs of a fault that there is none of here; what it looks for must be in the sources."""
+    words = command.parts[-1]
+    if (words[0], code, said) != ("grep", 1, "") or "assigned guilds" in words:
+        return False
+    sought = re.compile(words[-1] if "-E" in words else re.escape(words[-1]))
+    return any(sought.search(path.read_text("utf-8")) for path in (_ROOT / "src/modbot").rglob("*.py"))
 
 
 def _folder(folder: Path, home: Path) -> Path:
