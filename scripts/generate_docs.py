@@ -1,6 +1,6 @@
-"""Writes the reference pages that come from the code: settings, metrics, commands, errors, command line, simulator switches.
+"""Writes the reference pages that come from the code.
 
-`pages()` returns every page with its text and writes nothing; the tests compare it with what is committed. Run `scripts/generate-docs`.
+They are: settings, metrics, commands, errors, command line, the doctor's findings, simulator switches. `pages()` returns every page with its text and writes nothing; the tests compare it with what is committed. Run `scripts/generate-docs`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 import modbot
 from discordsim import switches
+from modbot.cli.doctor import checks
+from modbot.cli.doctor.findings import Level
 from modbot.cli.main import main as command_line
 from modbot.discord.intents import Intent, intents_for
 from modbot.domain.errors import ModbotError
@@ -61,6 +63,7 @@ def pages() -> dict[str, str]:
         "commands.md": _commands(),
         "errors.md": _errors(),
         "cli.md": _cli(),
+        "doctor.md": _doctor(),
         "simulator-switches.md": _switches(),
     }
     return {name: f"{_NOTE}{text.strip()}\n" for name, text in made.items()}
@@ -267,6 +270,31 @@ def _cli() -> str:
         rows = [_option(each) for each in command.params if isinstance(each, click.Option)]
         if rows:
             parts.append(_table(("option", "default", "does"), rows))
+    return "\n\n".join(parts)
+
+
+def _doctor() -> str:
+    rows = [
+        (f"`{kind.code}`", kind.level.value, kind.means, kind.effect, kind.fix.replace("{subject}", "NAME"))
+        for kind in sorted(checks.KINDS, key=lambda kind: kind.level is not Level.WRONG)
+    ]
+    parts = [
+        "# What the doctor finds",
+        (
+            "`modbot doctor` names each finding by its code and what it is about, and says what it has seen, what comes of it and what to do.\n"
+            "*Wrong*: something does not work now, or cannot start; the exit code is 1. *Warning*: it works, and the next fault will hurt."
+        ),
+        (
+            "It looks from where it runs: inside a pod at that pod as well (which one it is, its variables say, or `--for`), at an\n"
+            "operator's desk at the system of `MODBOT_CONFIG_URL` or at the `modbot dev` of this folder. What it could not look at it\n"
+            "says on stderr. Everything about pods, shards and moves comes from the config service. It changes nothing."
+        ),
+        (
+            "With `--before-start` it looks at what can be known before a gateway pod starts: variables, volume, programs, store, config\n"
+            "service. For the config service and the store it waits (`--timeout`)."
+        ),
+        _table(("code", "level", "means", "effect", "what to do"), rows),
+    ]
     return "\n\n".join(parts)
 
 

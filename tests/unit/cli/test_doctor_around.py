@@ -35,7 +35,9 @@ HTTP = {
         ({"MODBOT_CONFIG_URL": "http://127.0.0.1:3001", "MODBOT_INTERNAL_TOKEN": "x"}, Place.DESK),
         (GATEWAY, Place.GATEWAY),
         (HTTP, Place.HTTP),
-        ({**HTTP, **GATEWAY}, Place.GATEWAY),
+        ({**HTTP, **GATEWAY}, Place.SINGLE),
+        ({**HTTP, **GATEWAY, "DATABASE_URL": "postgresql://"}, Place.SINGLE),
+        ({**HTTP, **GATEWAY, "MODBOT_CONFIG_URL": "http://config-service:3001"}, Place.GATEWAY),
         ({**GATEWAY, "DATABASE_URL": "postgresql://"}, Place.CONFIG),
         ({**GATEWAY, "SERVICE_MODE": "single"}, Place.SINGLE),
         ({**GATEWAY, "SERVICE_MODE": ""}, Place.GATEWAY),
@@ -94,11 +96,15 @@ def test_a_public_key_that_is_none_is_named() -> None:
     assert found.problems == ("DISCORD_PUBLIC_KEY is not valid: expected 64 hexadecimal digits.",)
 
 
-def test_a_single_pod_makes_what_it_is_not_given() -> None:
-    assert around.environment(Place.SINGLE, {"DISCORD_HASH": "bot-token-value"}) == Environment()
-    found = around.environment(Place.SINGLE, {"DISCORD_APP_ID": "x"})
+def test_a_single_pod_brings_a_name_and_a_database_and_nothing_else() -> None:
+    given = {name: value for name, value in {**HTTP, **GATEWAY}.items() if name != "POD_NAME"}
+    assert around.environment(Place.SINGLE, given) == Environment()
+    found = around.environment(Place.SINGLE, {**given, "MODBOT_INTERNAL_TOKEN": "", "MODBOT_SHARD_COUNT": "many"})
     assert found is not None
-    assert [problem.split()[0] for problem in found.problems] == ["DISCORD_APP_ID"]
+    assert (found.empty, [problem.split()[0] for problem in found.problems]) == (
+        ("MODBOT_INTERNAL_TOKEN",),
+        ["MODBOT_SHARD_COUNT"],
+    )
 
 
 def test_a_volume_is_tried_and_left_as_it_was(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ FOUND: list[tuple[str, str, Facts]] = [
     ("volume_not_writable", "/data", _volume(problem="/data: Read-only file system.")),
     ("volume_locked", "/data", _volume(locked=True)),
     ("volume_full", "/data", _volume(free=63 * 1024**2)),
-    ("volume_full", "/data", _volume(free=GIB // 4, largest=GIB // 4)),
+    ("volume_nearly_full", "/data", _volume(free=GIB // 4, largest=GIB // 4)),
     ("volume_nearly_full", "/data", _volume(free=GIB // 8)),
     ("not_ready", "gateway", healthy(itself=Service("http://127.0.0.1:3000", unready="answers 503: draining"))),
     ("not_ready", "gateway", healthy(itself=Service("http://127.0.0.1:3000", problem="Connection refused"))),

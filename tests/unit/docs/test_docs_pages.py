@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -88,11 +89,35 @@ def test_every_page_is_in_the_index() -> None:
 
 
 def test_log_events_that_operators_look_for_exist() -> None:
-    section = docskit.read("docs/how-to/operate.md").split("## Logs")[1].split("\n## ")[0]
-    named = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    """Every row of a table whose first column is `event`, on any page that people wrote."""
+    rows = [
+        (name, event)
+        for name in docskit.NAMES
+        for table in re.findall(r"^\| event \| meaning \|\n\|[ -|]+\|\n((?:\|.*\n)+)", docskit.read(name), re.MULTILINE)
+        for row in table.splitlines()
+        for event in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
     sources = "".join(path.read_text("utf-8") for path in (docskit.ROOT / "src/modbot").rglob("*.py"))
-    assert len(named) > 4
-    assert [event for event in named if f'("{event}"' not in sources] == []
+    assert len(rows) > 20
+    assert [row for row in rows if f'"{row[1]}"' not in sources] == []
+
+
+@pytest.mark.parametrize("name", [name for name in _NOT_PLANNED if "<!-- Written by" not in docskit.read(name)])
+def test_names_with_underscores_exist(name: str) -> None:
+    """Log events, metrics, codes, fields, tables: what a page names as code is a word of the sources."""
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", docskit.prose(docskit.read(name))))
+    assert {word for word in named if not {word, word.removesuffix("_total")} & _words()} == set()
+
+
+@functools.cache
+def _words() -> frozenset[str]:
+    kinds = ("src/**/*.py", "src/**/*.sql", "model/*.pml", "tests/**/*.py", "scripts/*.py", "bench/*.py")
+    return frozenset(
+        word
+        for kind in kinds
+        for path in docskit.ROOT.glob(kind)
+        for word in re.findall(r"[a-z]+(?:_[a-z]+)+", path.read_text("utf-8"))
+    )
 
 
 def test_the_invite_link_asks_for_what_the_page_names() -> None:

@@ -28,23 +28,30 @@ _GROUPS: Final[Mapping[Place, tuple[type[msgspec.Struct], ...]]] = {
     Place.HTTP: (HttpSettings,),
     Place.CONFIG: (ConfigSettings,),
     Place.GATEWAY: (GatewaySettings,),
-    Place.SINGLE: (GatewaySettings, HttpSettings),
+    Place.SINGLE: (ConfigSettings, GatewaySettings, HttpSettings),
     Place.DESK: (),
 }
 _COMPRESSIONS: Final = ("zstd-stream", "zlib-stream", "none")
 _REFERENCE: Final = re.compile(r"\$[({]\w+[)}]")
 _KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
 _PATIENCE: Final = 15.0
-_MISSING: Final = " is not set."
+_SINGLE_BRINGS: Final = {"POD_NAME": "single-0", "DATABASE_URL": "postgresql://embedded"}
 
 
 def place_of(environ: Mapping[str, str]) -> Place:
-    """Tell from the variables whose environment this is: only a config pod has the database, only gateway pods have a name and a volume."""
+    """Tell from the variables whose environment this is.
+
+    Only a config pod has the database, only a gateway pod a name and a volume. A pod that has those and the portal's secret, and is not
+    told where the config service is, is all of them.
+    """
     if environ.get("SERVICE_MODE") in set(Place):
         return Place(environ["SERVICE_MODE"])
+    gateway = "POD_NAME" in environ or "MODBOT_DATA_DIR" in environ
+    if gateway and "SESSION_SECRET" in environ and "MODBOT_CONFIG_URL" not in environ:
+        return Place.SINGLE
     if "DATABASE_URL" in environ:
         return Place.CONFIG
-    if "POD_NAME" in environ or "MODBOT_DATA_DIR" in environ:
+    if gateway:
         return Place.GATEWAY
     return Place.HTTP if "SESSION_SECRET" in environ else Place.DESK
 
@@ -54,6 +61,8 @@ def environment(place: Place, environ: Mapping[str, str]) -> Environment | None:
     groups = _GROUPS[place]
     if not groups:
         return None
+    if place is Place.SINGLE:
+        environ = {**_SINGLE_BRINGS, **environ}
     known = {name for group in groups for name in settings.names(group)}
     empty = tuple(sorted(name for name in known if environ.get(name) == ""))
     unexpanded = tuple(sorted(name for name in known if _REFERENCE.search(environ.get(name, ""))))
@@ -64,8 +73,6 @@ def environment(place: Place, environ: Mapping[str, str]) -> Environment | None:
         for problem in (*settings.problems(group, environ), *_further(group, environ))
         if problem.split(" ", 1)[0] not in told
     ]
-    if place is Place.SINGLE:  # it makes what it is not given: its own token, its own database
-        problems = [problem for problem in problems if _MISSING not in problem]
     return Environment(tuple(dict.fromkeys(problems)), empty, unexpanded)
 
 

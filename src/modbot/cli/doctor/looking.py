@@ -29,7 +29,6 @@ _PORTS: Final[Mapping[Place, tuple[str, str]]] = {
     Place.CONFIG: ("MODBOT_CONFIG_PORT", "3001"),
     Place.GATEWAY: ("MODBOT_GATEWAY_PORT", "3000"),
 }
-_SINGLE_CONFIG: Final = "http://127.0.0.1:3001"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,26 +121,27 @@ def _config(order: Order) -> tuple[str, Secret | None]:
     if order.place is Place.DESK:
         return finding.system(order.state)
     token = order.environ.get("MODBOT_INTERNAL_TOKEN")
-    if order.place is Place.CONFIG:
-        url = _own_url(order)
+    if order.place in {Place.CONFIG, Place.SINGLE}:
+        url = _url(order, Place.CONFIG)
     else:
-        usual = _SINGLE_CONFIG if order.place is Place.SINGLE else str(_default(GatewaySettings, "MODBOT_CONFIG_URL"))
-        url = order.environ.get("MODBOT_CONFIG_URL") or usual
+        url = order.environ.get("MODBOT_CONFIG_URL") or str(_default(GatewaySettings, "MODBOT_CONFIG_URL"))
     return url, Secret(token) if token else None
 
 
-def _own_url(order: Order) -> str:
-    name, port = _PORTS[order.place]
+def _url(order: Order, service: Place) -> str:
+    """Return the address of a service of this pod."""
+    name, port = _PORTS[service]
     return f"http://127.0.0.1:{order.environ.get(name) or port}"
 
 
 async def _itself(order: Order, asker: Asker) -> Service | None:
     """Ask the process that the doctor stands beside; the config service is asked as such, http pods as such."""
-    return await asker.service(_own_url(order), ready_only=True) if order.place is Place.GATEWAY else None
+    return await asker.service(_url(order, Place.GATEWAY), ready_only=True) if order.place is Place.GATEWAY else None
 
 
 async def _http(order: Order, asker: Asker) -> Service | None:
-    url = order.http or (_own_url(order) if order.place is Place.HTTP else "")
+    own = order.place in {Place.HTTP, Place.SINGLE}
+    url = order.http or (_url(order, Place.HTTP) if own else "")
     if not url and order.place is Place.DESK:
         url = finding.portal(order.state)
     return await asker.service(url) if url else None

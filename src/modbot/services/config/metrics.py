@@ -15,7 +15,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
-        self.build = versions.announce(self.registry)
         self.calls = prometheus_client.Counter(
             "modbot_config_calls", "Calls by operation and status.", ["operation", "status"], registry=self.registry
         )
@@ -74,6 +73,7 @@ class Metrics:
         )
         self.draining = self._gauge("modbot_config_draining_pods", "Live pods that are being emptied.")
         self.moving = self._gauge("modbot_config_moving_shards", "Handoffs under way.")
+        self.build = versions.announce(self.registry)
 
     def _counter(self, name: str, text: str) -> prometheus_client.Counter:
         return prometheus_client.Counter(name, text, registry=self.registry)

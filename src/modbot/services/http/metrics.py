@@ -14,7 +14,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
-        self.build = versions.announce(self.registry)
         self.interactions = self._counter(
             "modbot_http_interactions", "Interactions by what Discord was told first.", ["outcome"]
         )
@@ -52,6 +51,7 @@ class Metrics:
             buckets=_FAST,
             registry=self.registry,
         )
+        self.build = versions.announce(self.registry)
 
     def _counter(self, name: str, text: str, labels: list[str] | None = None) -> prometheus_client.Counter:
         return prometheus_client.Counter(name, text, labels or [], registry=self.registry)

@@ -147,7 +147,7 @@ def _shards(cluster: Cluster) -> Iterator[Finding]:
         if shard.owner is None:
             reasons[shard.waiting or "No pod has been given it yet."].append(shard.shard_id)
     for reason, names in reasons.items():
-        yield SHARD_UNOWNED.found(f"{len(names)}: {reason}", subject=listed(names))
+        yield SHARD_UNOWNED.found(reason, subject=listed(names))
 
 
 def _loads(facts: Facts) -> Iterator[Finding]:

@@ -30,15 +30,15 @@ LOCKED = Kind(
 FULL = Kind(
     "volume_full",
     Level.WRONG,
-    "The volume has no room for a second copy of its largest file and a log of 64 MB.",
-    "A shard that comes by a restore or a handoff finds no room; when nothing is left, events are not taken in.",
+    "Less than 64 MB are free on the volume: the log of one busy shard while its sidecar is away.",
+    "When nothing is left, events are not taken in.",
     "Enlarge the volume (`kubectl edit pvc data-gateway-0`, where its class allows it), or move shards to other pods: `modbot drain`.",
 )
 NEARLY_FULL = Kind(
     "volume_nearly_full",
     Level.WARNING,
-    "Less than 15 % of the volume is free.",
-    "A busy guild fills it.",
+    "Less than 15 % of the volume is free, or there is no room for a second copy of its largest file.",
+    "A busy guild fills it; a shard that comes by a restore or a handoff finds no room.",
     "Enlarge the volume before it is full, or add a gateway pod: docs/how-to/scale.md.",
 )
 KINDS = (NOT_WRITABLE, LOCKED, FULL, NEARLY_FULL)
@@ -56,9 +56,8 @@ def decide(facts: Facts) -> Iterator[Finding]:
 
 
 def _room(volume: Volume) -> Iterator[Finding]:
-    needed = LOG_ROOM + volume.largest
     free = f"{volume.free // MIB} MB of {volume.size // MIB} MB are free"
-    if volume.free < needed:
-        yield FULL.found(f"{free}; {needed // MIB} MB are needed.", subject=volume.path)
-    elif volume.free < _ENOUGH * volume.size:
-        yield NEARLY_FULL.found(f"{free}.", subject=volume.path)
+    if volume.free < LOG_ROOM:
+        yield FULL.found(f"{free}.", subject=volume.path)
+    elif volume.free < max(_ENOUGH * volume.size, LOG_ROOM + volume.largest):
+        yield NEARLY_FULL.found(f"{free}; the largest file has {volume.largest // MIB} MB.", subject=volume.path)
