@@ -9,6 +9,7 @@ import asyncpg
 import owning
 import pytest
 
+import metricskit
 from modbot.cli import guilds as simulated
 from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Plan, Stack, StartError
@@ -51,6 +52,7 @@ async def test_the_reporter_is_nowhere(state_folder: Path) -> None:
         owner.hold(held=False)
         await stack.until(lambda: _has_entry(stack, guild, "Reported by 2 members"), "the late report")
         names = {user: await _names(stack, guild, user) for user in (early, late)}
+        await _no_metric_names_anybody(stack, guild)
     for user in (early, late):
         traces = [user.encode(), *(name.encode() for name in names[user])]
         assert [trace for trace in traces if trace in tables] == []
@@ -84,6 +86,15 @@ async def test_refusals_say_what_to_do(state_folder: Path) -> None:
         )
         assert asked["message"]["content"] == "This is for moderators."
         assert not asked["modal"]
+
+
+async def _no_metric_names_anybody(stack: Stack, guild: SimulatedGuild) -> None:
+    addresses = [f"http://127.0.0.1:{port}" for port in stack.ports.gateways]
+    people = (*guild.member_ids, guild.moderator_id, guild.guild_id)
+    for address in (*addresses, stack.portal_url, stack.config_url):
+        text = await metricskit.read(stack.session, address)
+        assert len(metricskit.labels(text)) > 5
+        assert metricskit.ids_in(text, *people) == set()
 
 
 async def _first_guild(stack: Stack) -> SimulatedGuild:

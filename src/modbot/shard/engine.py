@@ -200,6 +200,10 @@ class Engine:
         """Count what the file holds."""
         return await self.commit(lambda tx: Counts(*(tx.one(_SQL["counts"]) or (0, 0, 0, 0))))
 
+    def effects_waiting(self) -> tuple[int, float]:
+        """Return how many effects are not done, and for how many seconds the oldest of them has been due."""
+        return self.runner.waiting()
+
     async def quiesce(self, limit: float) -> bool:
         """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
         return await self.runner.quiesce(limit)

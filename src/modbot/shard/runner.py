@@ -120,6 +120,12 @@ class Runner:
         """Wait until nothing is pending."""
         await self._idle.wait()
 
+    def waiting(self) -> tuple[int, float]:
+        """Return how many effects are not done, and for how many seconds the oldest of them has been due."""
+        heads = [lane[0].due_at for lane in self._lanes.values() if lane]
+        oldest = max(0, to_ms(self._now()) - min(heads)) / 1000 if heads else 0.0
+        return sum(map(len, self._lanes.values())), oldest
+
     async def quiesce(self, limit: float) -> bool:
         """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
         self._may_begin.clear()
@@ -201,6 +207,7 @@ class Runner:
         await run.load()
         await kind.body(run, msgspec.json.decode(effect.args, type=kind.args_type))
         await self._settle("done", effect, None)
+        metrics.EFFECT_SECONDS.observe(max(0, to_ms(self._now()) - effect.created_at) / 1000)
 
     async def _fail(self, effect: PendingEffect, error: Exception) -> None:
         known = error if isinstance(error, ModbotError) else None

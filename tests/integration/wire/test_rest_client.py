@@ -1,12 +1,14 @@
 """The REST client against a scripted HTTP server on a real socket."""
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
 from modbot.discord import routes
 from modbot.discord.budgets import Budget, EgressClosedError
@@ -19,11 +21,13 @@ from modbot.discord.rest_errors import (
     MissingPermissionsError,
     RateLimitedError,
     RejectedError,
+    RestError,
     ServerError,
     TokenInvalidError,
     UnknownError,
 )
 from modbot.domain.ids import ChannelId, GuildId, InteractionId, MessageId, UserId
+from modbot.ops import metrics
 from modbot.ops.settings import Secret
 
 TOKEN = "bot.token.that.must.not.leak"
@@ -116,6 +120,51 @@ async def test_emoji_in_the_path_is_encoded_once():
 
     async with client(look) as server:
         await server.rest.request(routes.add_reaction(ChannelId(1), MessageId(2), "👍"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcomes", "scopes"),
+    [
+        ([(200, {}, {})], {"done": 1}, {}),
+        ([limited(0.01), (200, {}, {})], {"limited": 1, "done": 1}, {"user": 1}),
+        ([limited(0.01, "shared"), (200, {}, {})], {"limited": 1, "done": 1}, {"shared": 1}),
+        (
+            [limited(0.01, "global", **{"X-RateLimit-Global": "true"}), (200, {}, {})],
+            {"limited": 1, "done": 1},
+            {"global": 1},
+        ),
+        ([(403, {"code": 50013}, {})], {"denied": 1}, {}),
+        ([(404, {"code": 10003}, {})], {"refused": 1}, {}),
+        ([(502, "", {}), (200, {}, {})], {"failed": 1, "done": 1}, {}),
+        (["break", (200, {}, {})], {"unanswered": 1, "done": 1}, {}),
+    ],
+)
+async def test_each_try_is_counted_by_what_came_of_it(answers, outcomes, scopes):
+    before = _counted()
+    async with client(*answers) as server:
+        with contextlib.suppress(RestError):
+            await server.rest.request(NONCE, json={})
+    after = _counted()
+    assert {key: after[key] - before[key] for key in after if after[key] != before[key]} == outcomes | scopes
+
+
+async def test_what_was_not_sent_is_counted_as_fenced():
+    before = _counted()
+    async with client(gate=lambda _seconds: "no lease") as server:
+        with pytest.raises(FencedError):
+            await server.rest.request(READ)
+    assert _counted()["fenced"] == before["fenced"] + 1
+
+
+def _counted():
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {
+        next(iter(sample.labels.values())): sample.value
+        for family in families
+        if family.name in {"modbot_rest_requests", "modbot_rest_limited"}
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
 
 
 async def test_files_are_uploaded_again_on_a_second_try():

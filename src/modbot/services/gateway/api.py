@@ -32,6 +32,7 @@ from modbot.domain.errors import (
 from modbot.domain.ids import ShardId
 from modbot.ops import metrics
 from modbot.services.gateway import archiving, handoff_api, transfer_source
+from modbot.services.gateway.observing import Observer
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -50,6 +51,7 @@ class Api:
 
     def __init__(self, pod: GatewayPod) -> None:
         self._pod = pod
+        self._observer = Observer(pod)
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
         self._others = Starlette(
             routes=[
@@ -141,6 +143,7 @@ class Api:
         )
 
     async def _metrics(self, _request: Request) -> Response:
+        self._observer.look()
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
@@ -183,6 +186,7 @@ async def _row(served: ServedShard) -> dict[str, Any]:
         gaps = None
     return {
         "shard_id": served.shard_id,
+        "label": metrics.shard_label(served.shard_id),
         "epoch": served.epoch,
         "open": engine is not None,
         "seq": engine.offset.seq if engine is not None and engine.offset is not None else None,

@@ -307,7 +307,9 @@ class GatewayPod:
         task = self._tasks.pop(shard_id)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await self.shards.pop(shard_id).handoff.close()
+        served = self.shards.pop(shard_id)
+        metrics.forget_shard(shard_id)
+        await served.handoff.close()
         self._closing.pop(shard_id, None)
         self._changed.set()  # it may have been granted anew meanwhile
 
