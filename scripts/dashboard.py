@@ -380,7 +380,7 @@ ROWS: Final = (
                 "CPU",
                 "Cores in use by each process.",
                 "none",
-                _rate("process_cpu_seconds_total", "pod", where='job=~"http|config|gateway|single"'),
+                _rate("process_cpu_seconds_total", "pod", where='job=~"http|config|gateway"'),
                 "{{pod}}",
             ),
             Panel(
@@ -388,7 +388,7 @@ ROWS: Final = (
                 "Memory in use by each process, and the limit of its container.",
                 "bytes",
                 (
-                    (_now("process_resident_memory_bytes", where='job=~"http|config|gateway|single"'), "{{pod}}"),
+                    (_now("process_resident_memory_bytes", where='job=~"http|config|gateway"'), "{{pod}}"),
                     (_now("modbot_memory_limit_bytes"), "limit of {{pod}}"),
                 ),
             ),

@@ -22,6 +22,7 @@ a feature.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -38,8 +39,9 @@ from modbot.discord.buckets import Bucket, Buckets, Limits, limits_of
 from modbot.discord.budgets import Budget
 from modbot.discord.rest_errors import FencedError, RateLimitedError, RestError, ServerError
 from modbot.discord.routes import Route
-from modbot.ops import metrics
+from modbot.ops import metrics, tracing
 from modbot.ops.settings import Secret
+from modbot.ops.tracing import Fact
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -199,7 +201,11 @@ class RestClient:
             if (why := self._gate(seconds)) is not None:
                 metrics.REST_REQUESTS.labels("fenced").inc()
                 raise FencedError(f"{route} was not sent: {why}.")
-            answer = await self._send(route, json=json, params=params, headers=headers, files=files, seconds=seconds)
+            with _traced(route):
+                answer = await self._send(
+                    route, json=json, params=params, headers=headers, files=files, seconds=seconds
+                )
+                tracing.note(Fact.STATUS, answer.status)
         finally:
             self._settle(route, bucket, answer)
         return answer
@@ -294,6 +300,13 @@ def _body(json: Any, files: Sequence[File], headers: dict[str, str]) -> tuple[An
     for number, file in enumerate(files):
         form.add_field(f"files[{number}]", file.data, filename=file.name, content_type=file.content_type)
     return form, headers
+
+
+def _traced(route: Route) -> contextlib.AbstractContextManager[None]:
+    """Record a request as part of what it belongs to; what is done in the background is in no trace."""
+    if not tracing.is_open():
+        return contextlib.nullcontext()
+    return tracing.span("request to Discord", {Fact.METHOD: route.method, Fact.ROUTE: route.template}, client=True)
 
 
 def _outcome(status: int) -> str:

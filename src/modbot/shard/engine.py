@@ -97,6 +97,7 @@ class Engine:
         self._holding = asyncio.Lock()
         self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.runner = Runner(
+            shard_id=file.shard_id,
             registry=tools.registry,
             journal=self,
             rest=tools.rest,

@@ -21,8 +21,9 @@ import structlog
 from modbot.discord.rest import RestClient
 from modbot.discord.rest_errors import FencedError, RateLimitedError
 from modbot.domain.errors import ModbotError, StaleEpochError
-from modbot.domain.ids import GuildId
-from modbot.ops import metrics, statements
+from modbot.domain.ids import GuildId, ShardId
+from modbot.ops import metrics, statements, tracing
+from modbot.ops.tracing import Fact
 from modbot.shard.effects import Journal, Run
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import PendingEffect, to_ms
@@ -46,6 +47,7 @@ class Runner:
     def __init__(
         self,
         *,
+        shard_id: ShardId,
         registry: Registry,
         journal: Journal,
         rest: RestClient,
@@ -54,6 +56,7 @@ class Runner:
         on_failed: Failed,
         on_broken: Callable[[Exception], None],
     ) -> None:
+        self._shard_name = tracing.shard_name(shard_id)
         self._registry = registry
         self._journal = journal
         self._rest = rest
@@ -170,7 +173,7 @@ class Runner:
             try:
                 async with self._places:
                     await self._may_begin.wait()
-                    await self._run_counted(effect)
+                    await self._run_counted(effect, attempts)
             except FencedError:
                 await asyncio.sleep(_FENCE_PAUSE)
             except (StaleEpochError, *FILE_ERRORS):
@@ -192,10 +195,13 @@ class Runner:
                 metrics.EFFECTS.labels(effect.name, "done").inc()
                 return
 
-    async def _run_counted(self, effect: PendingEffect) -> None:
+    async def _run_counted(self, effect: PendingEffect, attempts: int) -> None:
         self._running += 1
+        facts: tracing.Facts = {Fact.EFFECT: effect.name, Fact.SHARD: self._shard_name, Fact.ATTEMPTS: attempts + 1}
         try:
-            await self._run(effect)
+            with tracing.below(effect.trace), tracing.span("effect", facts):
+                await self._run(effect)
+                tracing.note(Fact.OUTCOME, "done")
         finally:
             self._running -= 1
             if not self._running:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
+import tracekit
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -27,8 +28,9 @@ from modbot.discord.rest_errors import (
     UnknownError,
 )
 from modbot.domain.ids import ChannelId, GuildId, InteractionId, MessageId, UserId
-from modbot.ops import metrics
+from modbot.ops import metrics, tracing
 from modbot.ops.settings import Secret
+from modbot.ops.tracing import Fact
 
 TOKEN = "bot.token.that.must.not.leak"
 ITOKEN = "interaction-token-that-must-not-leak"
@@ -146,6 +148,28 @@ async def test_each_try_is_counted_by_what_came_of_it(answers, outcomes, scopes)
             await server.rest.request(NONCE, json={})
     after = _counted()
     assert {key: after[key] - before[key] for key in after if after[key] != before[key]} == outcomes | scopes
+
+
+async def test_each_try_is_a_span_that_names_the_template_only(monkeypatch):
+    with tracekit.recording(monkeypatch) as recorder:
+        async with client((502, "", {}), (200, {}, {})) as server:
+            with tracing.below(None), tracing.span("effect", {}):
+                await server.rest.request(routes.edit_original(7, Secret(ITOKEN)), json={"content": "a text"})
+            effect = recorder.one("effect")
+            tries = [span for span in recorder.spans if span.name == "request to Discord"]
+            assert [span.attributes[Fact.STATUS.value] for span in tries] == [502, 200]
+            assert {span.parent.span_id for span in tries} == {effect.context.span_id}
+            assert tries[0].attributes[Fact.ROUTE.value].count("{") == 2
+            told = "".join(span.to_json() for span in recorder.spans)
+            assert ITOKEN not in told
+            assert "a text" not in told
+
+
+async def test_what_is_done_in_the_background_begins_no_trace(monkeypatch):
+    with tracekit.recording(monkeypatch) as recorder:
+        async with client((200, {}, {})) as server:
+            await server.rest.request(READ)
+        assert recorder.spans == []
 
 
 async def test_what_was_not_sent_is_counted_as_fenced():

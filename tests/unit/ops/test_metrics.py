@@ -62,7 +62,7 @@ def test_nobody_goes_round_it() -> None:
 
 
 def test_gauges_of_a_shard_go_with_it_and_counters_stay() -> None:
-    shard = dedicated_shard_id(GUILD)
+    shard = dedicated_shard_id(GuildId(GUILD + 2))
     label = f'shard="{metrics.shard_label(shard)}"'
     metrics.CONNECTED.of(shard).set(1)
     metrics.REPLICA_LAG.of(shard).set(3)
