@@ -68,6 +68,7 @@ class ServedShard:
         self.inbox: Inbox | None = None
         self.problem: str | None = None
         self.guilds = 0
+        self.counted = False
         self._surroundings = surroundings
         self._guild_id = dedicated_guild(shard.shard_id)
         self._shard = shard
@@ -290,6 +291,7 @@ class ServedShard:
     async def _count_guilds(self, engine: Engine) -> None:
         while True:
             self.guilds = (await engine.counts()).guilds
+            self.counted = True
             await asyncio.sleep(2.0)
 
 
