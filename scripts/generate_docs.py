@@ -17,7 +17,9 @@ from typing import Any, get_type_hints
 
 import click
 import msgspec
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.process_collector import ProcessCollector
 
 import modbot
 from discordsim import switches
@@ -27,7 +29,7 @@ from modbot.cli.main import main as command_line
 from modbot.discord.intents import Intent, intents_for
 from modbot.domain.errors import ModbotError
 from modbot.features import all_features
-from modbot.ops import metrics, settings
+from modbot.ops import metrics, resources, settings
 from modbot.shard.feature import CommandKind, Component, Deferral, Feature
 
 ROOT = Path(__file__).parents[1]
@@ -123,7 +125,15 @@ def _default(setting: settings.Setting) -> str:
 def _metrics() -> str:
     parts = [
         "# Metrics",
-        "Every process serves `/metrics` in Prometheus' text format. Labels never carry a guild, a user or a token.",
+        (
+            "Every process serves `/metrics` in Prometheus' text format, to whoever reaches its port. Labels never carry a guild, a user or\n"
+            "a token. A dedicated shard is named after its guild, so its label is `dedicated-1`, `dedicated-2` … in the order in which the pod\n"
+            "met them; the `label` in the pod's `GET /shards` ([internal API](internal-api.md)) says which is which. Gauges of a shard are\n"
+            "gone when the pod does not serve it any more; counters stay.\n\n"
+            "[Monitor](../how-to/monitor.md) tells how to scrape, and which alerts and dashboard exist."
+        ),
+        "## Every process",
+        _resource_table(),
         "## Gateway pods",
         _metric_table(vars(metrics).values()),
     ]
@@ -142,9 +152,21 @@ def _own_metrics(service: str) -> list[Any]:
     return [*vars(module).values(), *vars(module.Metrics()).values()]
 
 
+def _resource_table() -> str:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    families = [*registry.collect(), *resources.MemoryLimit().describe()]
+    rows = [
+        (f"`{family.name}{'_total' if family.type == 'counter' else ''}`", family.type, "none", family.documentation)
+        for family in families
+    ]
+    return _table(("name", "type", "labels", "meaning"), rows)
+
+
 def _metric_table(values: Iterable[Any]) -> str:
     rows = []
-    for each in values:
+    for value in values:
+        each = value.family if isinstance(value, metrics.PerShard) else value
         if isinstance(each, MetricWrapperBase):
             family = next(iter(each.describe()))
             name = f"{family.name}_total" if family.type == "counter" else family.name

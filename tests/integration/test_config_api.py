@@ -16,10 +16,12 @@ import structlog
 from configkit import ID_1, ID_2, SHARDS, TOKEN, Caller, registration
 from openapi_spec_validator import validate
 
+import metricskit
 from modbot.cluster import protocol
 from modbot.ops.settings import ConfigSettings
 from modbot.services.config import api, main
 
+GUILD = 812_345_678_901_234_567
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "config-api.md"
 
 
@@ -225,9 +227,44 @@ async def test_people_see_pods_shards_and_metrics(call: Caller) -> None:
         f"modbot_config_grants_total {SHARDS}.0",
         "modbot_config_takeovers_total 0.0",
         'modbot_config_pods{state="live"} 1.0',
+        "modbot_config_database_up 1.0",
+        f'modbot_config_owner_shards{{owner="gateway-0"}} {SHARDS}.0',
         "modbot_config_unowned_shards 0.0",
     ):
         assert line in text.decode().splitlines(), text.decode()
+
+
+async def test_guilds_bytes_and_events_are_counted_by_the_pod_that_owns_them(call: Caller) -> None:
+    _, grant, _ = await call("POST", "/pods/gateway-0/register", registration())
+    while len(grant["shards"]) < SHARDS:
+        _, grant, _ = await call("POST", "/pods/gateway-0/renew", {"incarnation": ID_1})
+    loads = [
+        {
+            "shard_id": shard["shard_id"],
+            "epoch": shard["epoch"],
+            "guilds": 3,
+            "events_per_second": 2.5,
+            "file_bytes": 1000,
+        }
+        for shard in grant["shards"]
+    ]
+    await call("POST", "/pods/gateway-0/renew", {"incarnation": ID_1, "shards": loads})
+    await call("POST", "/pods/gateway-1/register", registration(incarnation=str(uuid.uuid4())))
+    _, transfer, _ = await call("POST", "/reassign-guild", {"guild_id": str(GUILD), "pod": "gateway-1"})
+    assert transfer["target"] == f"guild-{GUILD}"
+    wanted = {
+        f'modbot_config_owner_guilds{{owner="gateway-0"}} {3 * SHARDS}.0',
+        f'modbot_config_owner_bytes{{owner="gateway-0"}} {1000 * SHARDS}.0',
+        f'modbot_config_owner_events_per_second{{owner="gateway-0"}} {2.5 * SHARDS}',
+        'modbot_config_owner_guilds{owner="gateway-1"} 0.0',
+        'modbot_config_owner_shards{owner="gateway-1"} 1.0',
+        "modbot_config_transfers 1.0",
+    }
+    async with asyncio.timeout(10):  # the board reads loads every two seconds
+        text = ""
+        while not wanted <= set(text.splitlines()):
+            text = (await call("GET", "/metrics"))[1].decode()
+    assert metricskit.ids_in(text, GUILD) == set()
 
 
 async def test_a_budget_that_is_nearly_gone_is_seen_by_the_operator(call: Caller) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from modbot.ops import serving
 from modbot.ops.settings import Secret
 from modbot.services.gateway.api import Api
 from modbot.shard.gaps import Summary
+from modbot.shard.registry import Registry
 
 TOKEN = "an-internal-token-of-this-test"
 INTERACTION = {
@@ -63,6 +65,9 @@ class Engine:
     async def list_gaps(self) -> list[Summary]:
         return [GAP]
 
+    def effects_waiting(self) -> tuple[int, float]:
+        return 0, 0.0
+
     async def interact(self, interaction: Any, *, deferred: bool, durable: bool) -> bytes:
         if self.error is not None:
             raise self.error
@@ -79,14 +84,26 @@ class Pod:
         self.started = True
         self.ready = True
         self.acting = "lease"
-        self.surroundings = SimpleNamespace()
+        here = Path(__file__).parent
+        self.surroundings = SimpleNamespace(data_dir=here, tools=SimpleNamespace(registry=Registry(())))
         self.time = 0.0
         keeper = Failsafe(self.pod_id, Incarnation("me"), now=lambda: self.time)
-        self.lease = SimpleNamespace(failsafe=keeper, valid_for=lambda _seconds: self.acting != "no")
+        self.lease = SimpleNamespace(
+            failsafe=keeper, valid_for=lambda _seconds: self.acting != "no", seconds_left=lambda: 5.0, grant=None
+        )
         self.engine = Engine()
         self.applied: list[int] = []
         inbox = SimpleNamespace(applied=self.applied.append)
-        self.served = SimpleNamespace(shard_id="0-of-2", epoch=3, engine=self.engine, inbox=inbox, problem=None)
+        self.served = SimpleNamespace(
+            shard_id="0-of-2",
+            epoch=3,
+            engine=self.engine,
+            inbox=inbox,
+            problem=None,
+            connected=True,
+            guilds=1,
+            path=here,
+        )
         self.shards = {"0-of-2": self.served}
         self.routing = SimpleNamespace(route=lambda shard_id: OTHER if shard_id == OTHER.shard_id else None)
 
@@ -180,13 +197,15 @@ async def test_probes_and_shards(pod: Pod, call: Any) -> None:
     async with call.session.get(f"{call.url}/started") as answer:
         assert answer.status == 503
     async with call.session.get(f"{call.url}/metrics") as answer:
-        assert "modbot_events_total" in await answer.text()
+        lines = (await answer.text()).splitlines()
+    assert 'modbot_gateway_connected{shard="0-of-2"} 1.0' in lines, "the gauges are set at every look"
+    assert "modbot_lease_seconds 5.0" in lines
     async with call.session.get(f"{call.url}/shards") as answer:
         assert answer.status == 401
     async with call.session.get(f"{call.url}/shards", headers={"authorization": f"Bearer {TOKEN}"}) as answer:
         (row,) = await answer.json()
     assert (row["shard_id"], row["epoch"], row["open"], row["seq"], row["problem"]) == ("0-of-2", 3, True, None, None)
-    assert row["acting"] == "lease"
+    assert (row["acting"], row["label"]) == ("lease", "0-of-2")
     (gap,) = row["gaps"]
     assert (gap["last_seq"], gap["next_seq"], gap["messages"], gap["unreadable"]) == (7, 1, 37, 1)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,16 @@ import asyncpg
 import owning
 import pytest
 
+import metricskit
+import tracekit
 from modbot.cli import guilds as simulated
 from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Plan, Stack, StartError
+from modbot.ops.tracing import Fact
+from tracekit import Collector
 
 _BAN_MEMBERS = 1 << 2
+_TREE = ("interaction received", "forward", "interaction applied", "effect", "request to Discord")
 _OF_THE_SIMULATOR = frozenset({"discord.json", "discord.state", "discord.log"})
 
 
@@ -32,7 +39,16 @@ def _plan(state_folder: Path) -> Plan:
     )
 
 
-async def test_the_reporter_is_nowhere(state_folder: Path) -> None:
+@pytest.fixture
+async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]:
+    """Where the processes of a stack send their traces."""
+    async with tracekit.collecting() as found:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
+        yield found
+
+
+async def test_the_reporter_is_nowhere(state_folder: Path, collector: Collector) -> None:
     """The moderator who tracked is found everywhere the reporter is not, so the search works."""
     async with Stack.prepare(_plan(state_folder)) as stack:
         guild = await _first_guild(stack)
@@ -40,6 +56,8 @@ async def test_the_reporter_is_nowhere(state_folder: Path) -> None:
         early, late = guild.member_ids[1], guild.member_ids[2]
         await _send(stack, early, await _open(stack, guild, early, message_id))
         await _act(stack, guild, guild.moderator_id, "Track", message_id)
+        # Before the pod dies: what it has not sent yet goes with it.
+        await stack.until(lambda: _has_tree(collector), "the whole trace of a report, from its arrival to Discord")
         form = await _open(stack, guild, late, message_id)
         owner = stack.children[await owning.owner_of(stack, guild)]
         owner.hold(held=True)
@@ -51,6 +69,9 @@ async def test_the_reporter_is_nowhere(state_folder: Path) -> None:
         owner.hold(held=False)
         await stack.until(lambda: _has_entry(stack, guild, "Reported by 2 members"), "the late report")
         names = {user: await _names(stack, guild, user) for user in (early, late)}
+        await _no_metric_names_anybody(stack, guild)
+        secrets = (*guild.member_ids, guild.moderator_id, guild.guild_id, message_id, "look at this", "it hurts")
+        _no_span_names_anybody(collector, *secrets)
     for user in (early, late):
         traces = [user.encode(), *(name.encode() for name in names[user])]
         assert [trace for trace in traces if trace in tables] == []
@@ -84,6 +105,28 @@ async def test_refusals_say_what_to_do(state_folder: Path) -> None:
         )
         assert asked["message"]["content"] == "This is for moderators."
         assert not asked["modal"]
+
+
+def _no_span_names_anybody(collector: Collector, *secrets: str) -> None:
+    assert {"modbot-http", "modbot-gateway"} <= {span.service for span in collector.spans}
+    assert [secret for secret in secrets if secret in str(collector.spans)] == []
+    assert re.findall(r"\d{15,}", " ".join(str(span.attributes) for span in collector.spans)) == []
+    allowed = {fact.value for fact in Fact}
+    assert {name for span in collector.spans for name in span.attributes} <= allowed
+    assert {(span.events, span.status) for span in collector.spans} == {(0, "")}, "no exception with its text"
+
+
+async def _has_tree(collector: Collector) -> bool:
+    return any(collector.way_to(span) == _TREE for span in collector.spans)
+
+
+async def _no_metric_names_anybody(stack: Stack, guild: SimulatedGuild) -> None:
+    addresses = [f"http://127.0.0.1:{port}" for port in stack.ports.gateways]
+    people = (*guild.member_ids, guild.moderator_id, guild.guild_id)
+    for address in (*addresses, stack.portal_url, stack.config_url):
+        text = await metricskit.read(stack.session, address)
+        assert len(metricskit.labels(text)) > 5
+        assert metricskit.ids_in(text, *people) == set()
 
 
 async def _first_guild(stack: Stack) -> SimulatedGuild:

@@ -13,6 +13,7 @@ from typing import Any
 import guildledger
 import pytest
 
+import metricskit
 from modbot.cli import guilds as simulated
 from modbot.cli.guilds import SimulatedGuild
 from modbot.cli.stack import Plan, Stack
@@ -147,6 +148,10 @@ async def test_a_guild_goes_to_its_own_shard_and_back_under_load(state_folder: P
         assert (await _ask(stack, "GET", f"/guild/{guild.guild_id}/assignment"))[
             "shard_id"
         ] == f"guild-{guild.guild_id}"
+        for number in range(_GATEWAYS):
+            text = await metricskit.read(stack.session, f"http://127.0.0.1:{stack.ports.gateways[number]}")
+            assert ("shard", "dedicated-1") in metricskit.labels(text)
+            assert metricskit.ids_in(text, *(each.guild_id for each in people)) == set()
         spent = await _identifies(stack) - before
         assert await _flowing(stack)
         back = await _ask(stack, "DELETE", f"/reassign-guild/{guild.guild_id}")

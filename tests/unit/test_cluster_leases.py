@@ -172,6 +172,8 @@ async def test_the_lease_counts_from_before_the_request_was_sent(bench: Bench) -
         await settle()
         assert bench.keeper.valid_for(TTL - 1.0)
         assert not bench.keeper.valid_for(TTL - 0.9)
+        assert TTL - 1.0 <= bench.keeper.seconds_left() < TTL - 0.9
+    assert bench.keeper.seconds_left() == 0
 
 
 async def test_an_outage_ends_in_lost_and_a_late_success_in_a_grant(bench: Bench) -> None:

@@ -357,6 +357,7 @@ class Stack:
 
     async def _run(self, name: str, arguments: tuple[str, ...], environment: dict[str, str]) -> None:
         inherited = {key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR") if key in os.environ}
+        inherited |= {key: value for key, value in os.environ.items() if key.startswith("OTEL_")}  # where traces go
         if self.plan.python_path:
             inherited["PYTHONPATH"] = self.plan.python_path
         log = self.plan.state / "logs" / f"{name}.log"

@@ -146,6 +146,10 @@ class LeaseKeeper:
         now = self._clock.now()
         return now - self._beat_at <= BEAT + STALL_LIMIT and now + seconds <= self._acts_until()
 
+    def seconds_left(self) -> float:
+        """Return how long the lease (or what failsafe mode allows) still lasts; 0 when it is over."""
+        return max(0.0, self._acts_until() - self._clock.now())
+
     async def valid(self, seconds: float) -> None:
         """Wait until the lease is certain to last that long."""
         while not self.valid_for(seconds):

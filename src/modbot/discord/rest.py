@@ -22,7 +22,9 @@ a feature.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -37,7 +39,9 @@ from modbot.discord.buckets import Bucket, Buckets, Limits, limits_of
 from modbot.discord.budgets import Budget
 from modbot.discord.rest_errors import FencedError, RateLimitedError, RestError, ServerError
 from modbot.discord.routes import Route
+from modbot.ops import metrics, tracing
 from modbot.ops.settings import Secret
+from modbot.ops.tracing import Fact
 
 _log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
@@ -185,6 +189,7 @@ class RestClient:
         background: bool,
     ) -> _Answer:
         bucket = self._buckets.of(route)
+        asked_at = time.monotonic()
         await self._within_patience(route, bucket.enter())
         answer: _Answer | None = None
         try:
@@ -192,9 +197,15 @@ class RestClient:
                 self._budget.check_open()
             else:
                 await self._within_patience(route, self._budget.take(background=background))
+            metrics.REST_WAIT.observe(time.monotonic() - asked_at)
             if (why := self._gate(seconds)) is not None:
+                metrics.REST_REQUESTS.labels("fenced").inc()
                 raise FencedError(f"{route} was not sent: {why}.")
-            answer = await self._send(route, json=json, params=params, headers=headers, files=files, seconds=seconds)
+            with _traced(route):
+                answer = await self._send(
+                    route, json=json, params=params, headers=headers, files=files, seconds=seconds
+                )
+                tracing.note(Fact.STATUS, answer.status)
         finally:
             self._settle(route, bucket, answer)
         return answer
@@ -204,6 +215,7 @@ class RestClient:
             async with asyncio.timeout(self._patience):
                 await waiting
         except TimeoutError:
+            metrics.REST_LIMITED.labels("local").inc()
             raise RateLimitedError(route, retry_after=self._patience, scope="local") from None
 
     def _settle(self, route: Route, bucket: Bucket, answer: _Answer | None) -> None:
@@ -221,6 +233,7 @@ class RestClient:
 
     def _limited(self, bucket: Bucket, answer: _Answer) -> None:
         scope = _scope(answer)
+        metrics.REST_LIMITED.labels(scope).inc()
         if scope != "shared":
             self._budget.count_invalid()
         if scope == "global":
@@ -251,15 +264,20 @@ class RestClient:
         url = URL(self._base + route.path, encoded=True)
         if params:
             url = url.update_query(params)
+        sent_at = time.monotonic()
         try:
             async with (
                 asyncio.timeout(seconds),
                 self._http.request(route.method, url, data=data, headers=headers, allow_redirects=False) as answer,
             ):
-                return _Answer(answer.status, answer.headers, await answer.read(), limits_of(answer.headers))
+                found = _Answer(answer.status, answer.headers, await answer.read(), limits_of(answer.headers))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            metrics.REST_REQUESTS.labels("unanswered").inc()
             # The error's own text may quote the path, and with it an interaction's token.
             raise ServerError(route, text=f"no answer ({type(error).__name__})") from None
+        metrics.REST_SECONDS.observe(time.monotonic() - sent_at)
+        metrics.REST_REQUESTS.labels(_outcome(found.status)).inc()
+        return found
 
     def _headers(self, reason: str | None, *, auth: bool) -> dict[str, str]:
         headers = {"User-Agent": _USER_AGENT}
@@ -282,6 +300,24 @@ def _body(json: Any, files: Sequence[File], headers: dict[str, str]) -> tuple[An
     for number, file in enumerate(files):
         form.add_field(f"files[{number}]", file.data, filename=file.name, content_type=file.content_type)
     return form, headers
+
+
+def _traced(route: Route) -> contextlib.AbstractContextManager[None]:
+    """Record a request as part of what it belongs to; what is done in the background is in no trace."""
+    if not tracing.is_open():
+        return contextlib.nullcontext()
+    return tracing.span("request to Discord", {Fact.METHOD: route.method, Fact.ROUTE: route.template}, client=True)
+
+
+def _outcome(status: int) -> str:
+    """Return the class of an answer for the metrics."""
+    if status < 300:
+        return "done"
+    if status == _TOO_MANY:
+        return "limited"
+    if status in _COUNTED:
+        return "denied"
+    return "refused" if status < 500 else "failed"
 
 
 def _retry_after(answer: _Answer) -> float:

@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 
 import structlog
 
-from modbot.ops import metrics
+from modbot.ops import metrics, tracing
 from modbot.ops.settings import Secret
 
 _STARS = "***"
@@ -38,6 +38,7 @@ def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Se
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            add_trace,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -49,6 +50,14 @@ def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Se
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def add_trace(_logger: Any, _name: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Name the trace in which a line was written, when there is one."""
+    found = tracing.trace_id()
+    if found is not None:
+        facts["trace_id"] = found
+    return facts
 
 
 class Lossy:

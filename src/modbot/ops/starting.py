@@ -12,7 +12,7 @@ import msgspec
 import uvloop
 
 from modbot.domain.errors import ModbotError, SettingsError
-from modbot.ops import logs, settings
+from modbot.ops import logs, settings, tracing
 from modbot.ops.settings import CommonSettings, Secret
 
 _S = TypeVar("_S", bound=msgspec.Struct)
@@ -24,9 +24,13 @@ def service(name: str, group: type[_S], run: Callable[[_S], Coroutine[Any, Any, 
         loaded = settings.load(group, os.environ)
         common: CommonSettings = loaded.common  # type: ignore[attr-defined]  # every service's group has it
         secrets = list(_secrets(loaded))
+        end_traces = tracing.set_up(name, os.environ)
         logs.configure(log_format=common.log_format, level=common.log_level, service=name, secrets=secrets)
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(loaded))
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(run(loaded))
+        finally:
+            end_traces()
     except ModbotError as error:
         sys.stderr.write(f"{error}\n{error.hint}\n")
         return 2 if isinstance(error, SettingsError) else 1

@@ -98,6 +98,7 @@ class Engine:
         self._holding = asyncio.Lock()
         self.broken: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.runner = Runner(
+            shard_id=file.shard_id,
             registry=tools.registry,
             journal=self,
             rest=tools.rest,
@@ -201,6 +202,10 @@ class Engine:
         """Count what the file holds."""
         return await self.commit(lambda tx: Counts(*(tx.one(_SQL["counts"]) or (0, 0, 0, 0))))
 
+    def effects_waiting(self) -> tuple[int, float]:
+        """Return how many effects are not done, and for how many seconds the oldest of them has been due."""
+        return self.runner.waiting()
+
     async def quiesce(self, limit: float) -> bool:
         """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
         return await self.runner.quiesce(limit)
@@ -228,7 +233,7 @@ class Engine:
         pending = await self.commit(lambda tx: [PendingEffect(*row) for row in tx.all(_SQL["pending_effects"])])
         self.runner.add(pending)
         if await self.commit(gaps.tell_rollback):
-            metrics.GAPS.labels(self.shard_id, GapKind.ROLLBACK).inc()
+            metrics.GAPS.of(self.shard_id, GapKind.ROLLBACK).inc()
             _log.error("shard_rolled_back", shard=self.shard_id, epoch=self.epoch)
         self._tasks = [asyncio.create_task(self._run_timers()), asyncio.create_task(self._keep_house())]
         self._tasks.append(asyncio.create_task(self.repairer.run()))

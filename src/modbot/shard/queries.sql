@@ -40,24 +40,25 @@ UPDATE shard SET session_id = NULL, resume_url = NULL, seq = NULL WHERE id = 1
 
 -- name: insert_effect
 -- Nothing is returned when the same key was asked for before.
-INSERT INTO effects (guild_id, key, name, lane, args, reply_token, epoch, due_at, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO effects (guild_id, key, name, lane, args, reply_token, epoch, due_at, created_at, trace)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (guild_id, key) DO NOTHING RETURNING effect_id
 
 -- name: pending_effects
 -- What a new owner finds to do, in order.
-SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects
+SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at, trace FROM effects
 WHERE state = 'pending' AND guild_id NOT IN (SELECT guild_id FROM transfers WHERE state <> 'recording')
 ORDER BY effect_id
 
 -- name: pending_of_guild
 -- What there is to do for one guild, in order.
-SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at FROM effects
+SELECT effect_id, guild_id, key, name, lane, args, reply_token, attempts, due_at, created_at, trace FROM effects
 WHERE guild_id = ? AND state = 'pending' AND guild_id NOT IN (SELECT guild_id FROM transfers WHERE state <> 'recording')
 ORDER BY effect_id
 
 -- name: finish_effect
 -- Done or failed, once.
-UPDATE effects SET state = ?, error = ?, finished_at = ?, reply_token = NULL WHERE effect_id = ? AND state = 'pending'
+UPDATE effects SET state = ?, error = ?, finished_at = ?, reply_token = NULL, trace = NULL WHERE effect_id = ? AND state = 'pending'
 
 -- name: postpone_effect
 -- Try again later.

@@ -14,8 +14,8 @@ from modbot.shard.migrations import Series, read_series
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
-# Of the engine's own tables: tokens of interactions are secrets, and message text is kept for an hour at most.
-_WITHHELD = {"effects": ("reply_token",), "dead_letters": ("payload",)}
+# Of the engine's own tables: tokens of interactions are secrets, traces are the operator's, and message text is kept for an hour at most.
+_WITHHELD = {"effects": ("reply_token", "trace"), "dead_letters": ("payload",)}
 
 
 class Registry:

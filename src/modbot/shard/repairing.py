@@ -80,7 +80,7 @@ class Repairer:
             if step.source is not None:
                 await self._work(step.source)
                 continue
-            metrics.GAP_GUILDS.labels(self._shard_id).set(step.unfinished)
+            metrics.GAP_GUILDS.of(self._shard_id).set(step.unfinished)
             pause = None if step.due is None else max(0.0, (step.due - to_ms(self._now())) / 1000)
             try:
                 await asyncio.wait_for(self._changed.wait(), pause)

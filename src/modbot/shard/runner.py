@@ -21,8 +21,9 @@ import structlog
 from modbot.discord.rest import RestClient
 from modbot.discord.rest_errors import FencedError, RateLimitedError
 from modbot.domain.errors import ModbotError, StaleEpochError
-from modbot.domain.ids import GuildId
-from modbot.ops import metrics, statements
+from modbot.domain.ids import GuildId, ShardId
+from modbot.ops import metrics, statements, tracing
+from modbot.ops.tracing import Fact
 from modbot.shard.effects import Journal, Run
 from modbot.shard.registry import Registry
 from modbot.shard.transaction import PendingEffect, to_ms
@@ -46,6 +47,7 @@ class Runner:
     def __init__(
         self,
         *,
+        shard_id: ShardId,
         registry: Registry,
         journal: Journal,
         rest: RestClient,
@@ -54,6 +56,7 @@ class Runner:
         on_failed: Failed,
         on_broken: Callable[[Exception], None],
     ) -> None:
+        self._shard_name = tracing.shard_name(shard_id)
         self._registry = registry
         self._journal = journal
         self._rest = rest
@@ -120,6 +123,12 @@ class Runner:
         """Wait until nothing is pending."""
         await self._idle.wait()
 
+    def waiting(self) -> tuple[int, float]:
+        """Return how many effects are not done, and for how many seconds the oldest of them has been due."""
+        heads = [lane[0].due_at for lane in self._lanes.values() if lane]
+        oldest = max(0, to_ms(self._now()) - min(heads)) / 1000 if heads else 0.0
+        return sum(map(len, self._lanes.values())), oldest
+
     async def quiesce(self, limit: float) -> bool:
         """Begin no further effect and wait up to `limit` seconds for those under way; say whether all of them have ended."""
         self._may_begin.clear()
@@ -164,7 +173,7 @@ class Runner:
             try:
                 async with self._places:
                     await self._may_begin.wait()
-                    await self._run_counted(effect)
+                    await self._run_counted(effect, attempts)
             except FencedError:
                 await asyncio.sleep(_FENCE_PAUSE)
             except (StaleEpochError, *FILE_ERRORS):
@@ -186,10 +195,13 @@ class Runner:
                 metrics.EFFECTS.labels(effect.name, "done").inc()
                 return
 
-    async def _run_counted(self, effect: PendingEffect) -> None:
+    async def _run_counted(self, effect: PendingEffect, attempts: int) -> None:
         self._running += 1
+        facts: tracing.Facts = {Fact.EFFECT: effect.name, Fact.SHARD: self._shard_name, Fact.ATTEMPTS: attempts + 1}
         try:
-            await self._run(effect)
+            with tracing.below(effect.trace), tracing.span("effect", facts):
+                await self._run(effect)
+                tracing.note(Fact.OUTCOME, "done")
         finally:
             self._running -= 1
             if not self._running:
@@ -201,6 +213,7 @@ class Runner:
         await run.load()
         await kind.body(run, msgspec.json.decode(effect.args, type=kind.args_type))
         await self._settle("done", effect, None)
+        metrics.EFFECT_SECONDS.observe(max(0, to_ms(self._now()) - effect.created_at) / 1000)
 
     async def _fail(self, effect: PendingEffect, error: Exception) -> None:
         known = error if isinstance(error, ModbotError) else None

@@ -53,16 +53,29 @@ class PendingEffect:
     attempts: int
     due_at: int
     created_at: int
+    trace: str | None = None
+    """The span in which it was asked for, as a `traceparent`."""
 
 
 class Transaction:
     """One open write transaction of a shard file.
 
     `guild_id` and `cause` belong to the event, interaction, timer or step that is being handled. Keys of effects derive from
-    `cause`, never from chance (I3, I5).
+    `cause`, never from chance (I3, I5). `trace` is the span in which the work was handed to the writer.
     """
 
-    __slots__ = ("_connection", "attached", "cause", "effects", "epoch", "guild_id", "next_timer", "now", "now_ms")
+    __slots__ = (
+        "_connection",
+        "attached",
+        "cause",
+        "effects",
+        "epoch",
+        "guild_id",
+        "next_timer",
+        "now",
+        "now_ms",
+        "trace",
+    )
 
     def __init__(self, connection: apsw.Connection, *, now: datetime, epoch: Epoch) -> None:
         self._connection = connection
@@ -71,6 +84,7 @@ class Transaction:
         self.epoch = epoch
         self.guild_id = GuildId(0)
         self.cause = ""
+        self.trace: str | None = None
         self.effects: list[PendingEffect] = []
         self.next_timer: int | None = None
         self.attached: list[str] = []
@@ -121,13 +135,34 @@ class Transaction:
         chosen = lane or full_key
         effect_id = self.value(
             _SQL["insert_effect"],
-            (self.guild_id, full_key, kind.name, chosen, text, reply_token, self.epoch, self.now_ms, self.now_ms),
+            (
+                self.guild_id,
+                full_key,
+                kind.name,
+                chosen,
+                text,
+                reply_token,
+                self.epoch,
+                self.now_ms,
+                self.now_ms,
+                self.trace,
+            ),
         )
         if effect_id is None:
             return False
         self.effects.append(
             PendingEffect(
-                effect_id, self.guild_id, full_key, kind.name, chosen, text, reply_token, 0, self.now_ms, self.now_ms
+                effect_id,
+                self.guild_id,
+                full_key,
+                kind.name,
+                chosen,
+                text,
+                reply_token,
+                0,
+                self.now_ms,
+                self.now_ms,
+                self.trace,
             )
         )
         return True

@@ -22,7 +22,7 @@ import apsw
 
 from modbot.domain.errors import StaleEpochError
 from modbot.domain.ids import Epoch, ShardId
-from modbot.ops import statements
+from modbot.ops import statements, tracing
 from modbot.shard.transaction import PendingEffect, Transaction
 
 _SQL = statements.load("modbot.shard")
@@ -66,6 +66,7 @@ class _Item(Generic[_T]):
     work: Callable[[Transaction], _T]
     future: asyncio.Future[_T]
     durable: bool
+    trace: str | None
     result: _T | None = None
     error: BaseException | None = None
 
@@ -95,7 +96,7 @@ class Writer:
         With `durable` the commit also survives a power loss (`synchronous=FULL`), for what nobody would send again.
         """
         future: asyncio.Future[_T] = self._loop.create_future()
-        self._queue.put(_Item(shard, work, future, durable))
+        self._queue.put(_Item(shard, work, future, durable, tracing.traceparent()))
         return future
 
     async def close(self) -> None:
@@ -171,6 +172,7 @@ def _check_epoch(transaction: Transaction, shard: ShardFile) -> None:
 
 
 def _run_item(transaction: Transaction, item: _Item[Any]) -> None:
+    transaction.trace = item.trace
     try:
         with transaction.savepoint():
             item.result = item.work(transaction)

@@ -14,8 +14,11 @@ import structlog
 from aiohttp import web
 from httpkit import DEADLINE, GUILD, INTERACTION_TOKEN, SHARD, TOKEN, USER, Config, Discord, Owner, interaction
 
+import tracekit
 from modbot.domain import anonymity
+from modbot.ops.tracing import Fact
 from modbot.services.http import main
+from tracekit import Recorder
 
 
 async def never(_request: web.Request) -> web.StreamResponse:
@@ -300,6 +303,30 @@ async def test_a_pod_that_never_saw_a_table_defers_and_delivers_later(config: Co
         await config.until(lambda: 25 in config.inbox and config.inbox[25].deferred)
         async with discord.session.get(discord.url + "/started") as answer:
             assert answer.status == 200
+
+
+async def test_the_trace_of_an_interaction_goes_to_its_owner(
+    discord: Discord, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = "00-" + "a" * 32 + "-" + "b" * 16 + "-01"
+    with tracekit.recording(monkeypatch) as recorder:
+        body = msgspec.json.encode(interaction("secret", number=31))
+        status, _, _ = await discord.send(body, headers=httpkit.signed(body) | {"traceparent": forged})
+        assert status == 200
+        await httpkit.eventually(lambda: _ended(recorder, "interaction received"))
+    received, forward = recorder.one("interaction received"), recorder.one("forward")
+    assert received.parent is None, "whoever calls from outside decides nothing"
+    assert forward.parent is not None
+    assert forward.parent.span_id == received.context.span_id
+    header = owner.asked[0][0]["traceparent"]
+    assert f"{forward.context.trace_id:032x}-{forward.context.span_id:016x}" in header
+    assert received.attributes == {Fact.COMMAND.value: "secret", Fact.OUTCOME.value: "answered"}
+    told = "".join(span.to_json() for span in recorder.spans)
+    assert [word for word in (*IDENTITY, str(GUILD), INTERACTION_TOKEN) if word in told] == []
+
+
+async def _ended(recorder: Recorder, name: str) -> bool:
+    return any(span.name == name for span in recorder.spans)
 
 
 IDENTITY = (str(USER), "reporter-name", "Reporter Name", "reporter-avatar", "reporter-nick")

@@ -185,6 +185,17 @@ def _server_error(route):
     return ServerError(route, http_status=500)
 
 
+async def test_what_waits_is_counted_with_the_age_of_the_oldest(world, pauses, clock):
+    assert world.engine.effects_waiting() == (0, 0.0)
+    world.discord.fail("POST", "messages", _server_error, times=99)
+    await world.engine.quiesce(1)
+    for text in ("one", "two"):
+        await ask(world, say, text=text, key=text, lane="user/1")
+    await ask(world, say, text="three", key="three")
+    clock.advance(40)
+    assert world.engine.effects_waiting() == (3, 40.0)
+
+
 async def test_attempts_survive_a_restart(world, pauses):
     world.discord.fail("POST", "messages", _server_error, times=3)
     world.discord.killer.at = 13

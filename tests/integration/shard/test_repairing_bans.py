@@ -103,7 +103,7 @@ class TestTelling:
         world = scene.world
         await scene.live(scene.write())
         await world.engine.commit(lambda tx: tx.execute("UPDATE shard SET rolled_back = 'epoch 4 is not sound'"))
-        before = metrics.GAPS.labels(SHARD, "rollback")._value.get()
+        before = metrics.GAPS.of(SHARD, "rollback")._value.get()
         world.clock.advance(60)
         await world.reopen()
         await world.idle()
@@ -118,4 +118,4 @@ class TestTelling:
         await world.reopen()
         await world.idle()
         assert world.discord.contents(MOD_LOG) == [line]
-        assert metrics.GAPS.labels(SHARD, "rollback")._value.get() == before + 1
+        assert metrics.GAPS.of(SHARD, "rollback")._value.get() == before + 1

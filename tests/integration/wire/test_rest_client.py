@@ -1,13 +1,16 @@
 """The REST client against a scripted HTTP server on a real socket."""
 
 import asyncio
+import contextlib
 import json
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 from aiohttp import web
+from prometheus_client.parser import text_string_to_metric_families
 
+import tracekit
 from modbot.discord import routes
 from modbot.discord.budgets import Budget, EgressClosedError
 from modbot.discord.objects import Message
@@ -19,12 +22,15 @@ from modbot.discord.rest_errors import (
     MissingPermissionsError,
     RateLimitedError,
     RejectedError,
+    RestError,
     ServerError,
     TokenInvalidError,
     UnknownError,
 )
 from modbot.domain.ids import ChannelId, GuildId, InteractionId, MessageId, UserId
+from modbot.ops import metrics, tracing
 from modbot.ops.settings import Secret
+from modbot.ops.tracing import Fact
 
 TOKEN = "bot.token.that.must.not.leak"
 ITOKEN = "interaction-token-that-must-not-leak"
@@ -116,6 +122,73 @@ async def test_emoji_in_the_path_is_encoded_once():
 
     async with client(look) as server:
         await server.rest.request(routes.add_reaction(ChannelId(1), MessageId(2), "👍"))
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcomes", "scopes"),
+    [
+        ([(200, {}, {})], {"done": 1}, {}),
+        ([limited(0.01), (200, {}, {})], {"limited": 1, "done": 1}, {"user": 1}),
+        ([limited(0.01, "shared"), (200, {}, {})], {"limited": 1, "done": 1}, {"shared": 1}),
+        (
+            [limited(0.01, "global", **{"X-RateLimit-Global": "true"}), (200, {}, {})],
+            {"limited": 1, "done": 1},
+            {"global": 1},
+        ),
+        ([(403, {"code": 50013}, {})], {"denied": 1}, {}),
+        ([(404, {"code": 10003}, {})], {"refused": 1}, {}),
+        ([(502, "", {}), (200, {}, {})], {"failed": 1, "done": 1}, {}),
+        (["break", (200, {}, {})], {"unanswered": 1, "done": 1}, {}),
+    ],
+)
+async def test_each_try_is_counted_by_what_came_of_it(answers, outcomes, scopes):
+    before = _counted()
+    async with client(*answers) as server:
+        with contextlib.suppress(RestError):
+            await server.rest.request(NONCE, json={})
+    after = _counted()
+    assert {key: after[key] - before[key] for key in after if after[key] != before[key]} == outcomes | scopes
+
+
+async def test_each_try_is_a_span_that_names_the_template_only(monkeypatch):
+    with tracekit.recording(monkeypatch) as recorder:
+        async with client((502, "", {}), (200, {}, {})) as server:
+            with tracing.below(None), tracing.span("effect", {}):
+                await server.rest.request(routes.edit_original(7, Secret(ITOKEN)), json={"content": "a text"})
+            effect = recorder.one("effect")
+            tries = [span for span in recorder.spans if span.name == "request to Discord"]
+            assert [span.attributes[Fact.STATUS.value] for span in tries] == [502, 200]
+            assert {span.parent.span_id for span in tries} == {effect.context.span_id}
+            assert tries[0].attributes[Fact.ROUTE.value].count("{") == 2
+            told = "".join(span.to_json() for span in recorder.spans)
+            assert ITOKEN not in told
+            assert "a text" not in told
+
+
+async def test_what_is_done_in_the_background_begins_no_trace(monkeypatch):
+    with tracekit.recording(monkeypatch) as recorder:
+        async with client((200, {}, {})) as server:
+            await server.rest.request(READ)
+        assert recorder.spans == []
+
+
+async def test_what_was_not_sent_is_counted_as_fenced():
+    before = _counted()
+    async with client(gate=lambda _seconds: "no lease") as server:
+        with pytest.raises(FencedError):
+            await server.rest.request(READ)
+    assert _counted()["fenced"] == before["fenced"] + 1
+
+
+def _counted():
+    families = text_string_to_metric_families(metrics.exposition().decode())
+    return {
+        next(iter(sample.labels.values())): sample.value
+        for family in families
+        if family.name in {"modbot_rest_requests", "modbot_rest_limited"}
+        for sample in family.samples
+        if sample.name.endswith("_total")
+    }
 
 
 async def test_files_are_uploaded_again_on_a_second_try():

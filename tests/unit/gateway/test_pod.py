@@ -7,7 +7,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
+import msgspec
 import pytest
+import structlog
 
 from modbot.cluster import protocol
 from modbot.domain.ids import Epoch, PodId, ShardId
@@ -37,7 +39,8 @@ async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monke
 
     def note(pod: GatewayPod, shard: protocol.Shard) -> None:
         opened.append(shard.shard_id)
-        pod.shards[shard.shard_id] = SimpleNamespace(epoch=shard.epoch)  # type: ignore[assignment]
+        served = SimpleNamespace(epoch=shard.epoch, guilds=0, counted=False, measure=lambda: None)
+        pod.shards[shard.shard_id] = served  # type: ignore[assignment]
         if len(opened) == 2:
             everything.set()
 
@@ -65,6 +68,7 @@ async def test_a_contested_shard_waits_for_the_first_lease(tmp_path: Path, monke
             await everything.wait()
         assert opened == [PLAIN, CONTESTED]
         assert pod.lease.failsafe.opens_in(grant.shards[0]) == 0
+        _look_for_assigned_guilds(pod, grant)
         reconciling.cancel()
         await asyncio.gather(reconciling, return_exceptions=True)
         await pod.surroundings.tools.writer.close()
@@ -92,3 +96,17 @@ async def test_a_drain_ends_when_nobody_can_give_the_shards_to_a_peer(
         draining.cancel()
         await asyncio.gather(draining, return_exceptions=True)
         await pod.surroundings.tools.writer.close()
+
+
+def _look_for_assigned_guilds(pod: GatewayPod, grant: protocol.Grant) -> None:
+    """The line that operators look for names the shards, and once more, when it is known, how many guilds that is."""
+    with structlog.testing.capture_logs() as lines:
+        pod._measure()
+        for served in pod.shards.values():
+            served.guilds, served.counted = 20, True  # type: ignore[misc]
+        pod._measure()
+        pod._measure()
+        pod._on_grant(msgspec.structs.replace(grant, shards=[]))
+    found = [line for line in lines if line["event"] == "assigned guilds"]
+    assert [(line["count"], line.get("guilds")) for line in found] == [(2, 40), (0, None)]
+    assert found[0]["shards"] == [PLAIN, CONTESTED]

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ import structlog
 
 from modbot.cluster import protocol
 from modbot.domain.errors import UnavailableError
-from modbot.domain.ids import ShardId
+from modbot.domain.ids import PodId, ShardId
 from modbot.ops.settings import Secret
 from modbot.services.config import database, dedicating, leases
 from modbot.services.config.database import Connection
@@ -33,6 +34,17 @@ TICK = 1.5
 _RETRY = 0.25
 _INBOX = "inbox:"
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a pod owns: a live one has a row also when it owns nothing. The last three as its shards last reported."""
+
+    owner: PodId
+    shards: int
+    guilds: int
+    file_bytes: int
+    events_per_second: float
 
 
 class Watcher:
@@ -51,6 +63,7 @@ class Board:
         self._url = url
         self._queries = queries
         self.first_read = asyncio.Event()
+        self.holdings: Sequence[Holding] = ()
         self._table = protocol.Table(shard_count=shard_count, pods=[], shards=[])
         self._read_at = float("-inf")
         self._watchers: set[Watcher] = set()
@@ -67,6 +80,11 @@ class Board:
     def latest(self) -> protocol.Table:
         """The table as last read, however old."""
         return self._table
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the table is known to be current."""
+        return not self._stale()
 
     def watchers(self) -> int:
         """Return how many streams follow."""
@@ -157,6 +175,8 @@ class Board:
                 dedicated=[dedicating.home(row) for row in await connection.all("dedicated")],
                 transfers=[dedicating.transfer(row) for row in await connection.all("transfers_under_way")],
             )
+            holdings = [_holding(row) for row in await connection.all("holdings")]
+        self.holdings = holdings
         self._read_at = asked_at
         self.first_read.set()
         if table != self._table:
@@ -174,6 +194,16 @@ class Board:
         for watcher in self._watchers:
             watcher.notices.add(ShardId(payload.removeprefix(_INBOX)))
             watcher.bell.set()
+
+
+def _holding(row: Any) -> Holding:
+    return Holding(
+        owner=PodId(row["pod_id"]),
+        shards=row["shards"],
+        guilds=row["guilds"],
+        file_bytes=row["file_bytes"],
+        events_per_second=row["events_per_second"],
+    )
 
 
 def difference(old: protocol.Table, new: protocol.Table) -> protocol.Change:

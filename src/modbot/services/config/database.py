@@ -74,6 +74,10 @@ class Database:
             ):
                 yield Connection(raw, self._queries)
 
+    def limit(self) -> int:
+        """Return how many connections the pool opens at most."""
+        return _POOL_SIZE
+
     def sizes(self) -> tuple[int, int]:
         """Return how many connections are open and how many of them are idle."""
         return self._pool.get_size(), self._pool.get_idle_size()

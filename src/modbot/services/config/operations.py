@@ -300,10 +300,11 @@ async def guild_assignment(service: Service, call: Call) -> protocol.Assignment:
 async def metrics(service: Service, _call: Call) -> Response:
     """Return Prometheus's text format."""
     size, idle = service.database.sizes()
+    service.metrics.pool_limit.set(service.database.limit())
     service.metrics.pool.labels("idle").set(idle)
     service.metrics.pool.labels("busy").set(size - idle)
     service.metrics.watchers.set(service.board.watchers())
-    service.metrics.describe(service.board.latest)
+    service.metrics.describe(service.board.latest, service.board.holdings, up=service.board.fresh)
     return Response(service.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

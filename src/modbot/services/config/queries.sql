@@ -524,6 +524,14 @@ SELECT s.owner, l.shard_id, l.epoch, l.guilds, l.events_per_second, l.lag_second
 FROM shard_load l JOIN shards s ON s.shard_id = l.shard_id AND s.epoch = l.epoch
 WHERE s.owner IS NOT NULL ORDER BY s.number
 
+-- name: holdings
+-- What every live pod owns, and what others own that are not live any more: shards, and what these last reported.
+SELECT p.pod_id, count(s.shard_id) AS shards, coalesce(sum(l.guilds), 0)::bigint AS guilds,
+       coalesce(sum(l.file_bytes), 0)::bigint AS file_bytes, coalesce(sum(l.events_per_second), 0)::float8 AS events_per_second
+FROM pods p LEFT JOIN shards s ON s.owner = p.pod_id LEFT JOIN shard_load l ON l.shard_id = s.shard_id AND l.epoch = s.epoch
+GROUP BY p.pod_id, p.state HAVING p.state = 'live' OR count(s.shard_id) > 0
+ORDER BY p.pod_id
+
 -- name: shard_details
 -- Every shard with its history, for people.
 SELECT s.shard_id, s.epoch, s.owner, s.last_owner, s.replica_store, s.target, s.pin,

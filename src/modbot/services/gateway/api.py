@@ -30,8 +30,10 @@ from modbot.domain.errors import (
     UnavailableError,
 )
 from modbot.domain.ids import ShardId
-from modbot.ops import metrics
+from modbot.ops import metrics, tracing
+from modbot.ops.tracing import Fact
 from modbot.services.gateway import archiving, handoff_api, transfer_source
+from modbot.services.gateway.observing import Observer
 from modbot.services.gateway.pod import GatewayPod
 from modbot.services.gateway.serving import ServedShard
 
@@ -50,6 +52,7 @@ class Api:
 
     def __init__(self, pod: GatewayPod) -> None:
         self._pod = pod
+        self._observer = Observer(pod)
         self._expected = f"Bearer {pod.settings.common.internal_token.reveal()}".encode()
         self._others = Starlette(
             routes=[
@@ -81,7 +84,11 @@ class Api:
             served = self._served(shard_id, headers.get(b"x-modbot-epoch", b""))
             journaled = headers.get(b"x-modbot-journaled") == b"1"
             deferred = headers.get(b"x-modbot-deferred") == b"1"
-            body = await self._apply(served, await _read(receive), journaled=journaled, deferred=deferred)
+            parent = headers.get(tracing.HEADER.encode(), b"").decode("latin-1")
+            facts: tracing.Facts = {Fact.SHARD: tracing.shard_name(served.shard_id), Fact.POD: self._pod.pod_id}
+            with tracing.below(parent), tracing.span("interaction applied", facts, server=True):
+                body = await self._apply(served, await _read(receive), journaled=journaled, deferred=deferred)
+                tracing.note(Fact.OUTCOME, "applied")
         except ModbotError as error:
             await _answer(send, error.status, _PROBLEM, _problem(error, owner=self._owner(shard_id, error)))
         except Exception:  # noqa: BLE001 - the http pod gets a clear 500 and Discord its deferral
@@ -141,6 +148,7 @@ class Api:
         )
 
     async def _metrics(self, _request: Request) -> Response:
+        self._observer.look()
         return Response(metrics.exposition(), media_type="text/plain; version=0.0.4")
 
     def _guarded(self, endpoint: Endpoint) -> Endpoint:
@@ -183,6 +191,7 @@ async def _row(served: ServedShard) -> dict[str, Any]:
         gaps = None
     return {
         "shard_id": served.shard_id,
+        "label": metrics.shard_label(served.shard_id),
         "epoch": served.epoch,
         "open": engine is not None,
         "seq": engine.offset.seq if engine is not None and engine.offset is not None else None,

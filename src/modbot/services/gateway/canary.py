@@ -98,7 +98,7 @@ class Canary:
         may = self._gave_up_at is None or now - self._gave_up_at >= _AT_MOST_EVERY
         since = sign.silent_since.isoformat()
         _log.error("messages_stopped", shard=self._shard_id, since=since, gives_up_session=may)
-        metrics.SILENCES.labels(self._shard_id).inc()
+        metrics.SILENCES.of(self._shard_id).inc()
         if may:
             self._gave_up_at = now
             session.renew(REASON, silent_since=sign.silent_since)

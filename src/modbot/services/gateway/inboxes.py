@@ -15,6 +15,8 @@ from modbot.cluster import protocol
 from modbot.discord import interactions
 from modbot.domain.errors import InvalidInputError, ModbotError, NotOwnerError, StaleEpochError
 from modbot.domain.ids import InteractionId
+from modbot.ops import tracing
+from modbot.ops.tracing import Fact
 from modbot.services.gateway.surroundings import Surroundings
 from modbot.shard.engine import Engine
 from modbot.shard.transfers import GuildMovingError
@@ -84,7 +86,12 @@ class Inbox:
     async def _apply(self, entry: protocol.InboxEntry) -> None:
         try:
             interaction = interactions.decode(entry.payload.encode())
-            await self._engine.interact(interaction, deferred=entry.deferred, durable=False)
+            facts: tracing.Facts = {
+                Fact.SHARD: tracing.shard_name(self._engine.shard_id),
+                Fact.POD: self._surroundings.pod_id,
+            }
+            with tracing.below(None), tracing.span("interaction from the inbox", facts):
+                await self._engine.interact(interaction, deferred=entry.deferred, durable=False)
         except (GuildMovingError, NotOwnerError):
             return  # the config service brings it to the shard that its guild goes to, or it is read again here
         except InvalidInputError as error:

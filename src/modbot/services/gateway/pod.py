@@ -81,6 +81,7 @@ class GatewayPod:
         self._changed = asyncio.Event()
         self._heard = asyncio.Event()
         self._draining = False
+        self._guilds_told = True
         self._measured_at = asyncio.get_running_loop().time()
         self._budget = Budget()
         self._now = SteadyClock()
@@ -237,7 +238,9 @@ class GatewayPod:
         if {key: shard.epoch for key, shard in granted.items()} != {
             key: shard.epoch for key, shard in self._granted.items()
         }:
+            # The description of the deployment looks for these two words; the number of guilds follows when the files have been read.
             _log.info("assigned guilds", shards=sorted(granted), count=len(granted))
+            self._guilds_told = False
         self._granted = granted
         self._incoming = grant.incoming
         self._changed.set()
@@ -263,9 +266,23 @@ class GatewayPod:
     def _measure(self) -> Measurements:
         now = asyncio.get_running_loop().time()
         elapsed, self._measured_at = max(0.001, now - self._measured_at), now
+        self._tell_guilds()
         loads = [load for served in self.shards.values() if (load := served.measure()) is not None]
         demand = self._budget.take_demand() / elapsed
         return Measurements(tuple(loads), demand, self._budget.take_invalid(), self._draining)
+
+    def _tell_guilds(self) -> None:
+        """Say once after each change of the grant how many guilds that is."""
+        served = [self.shards[key] for key in self._granted if key in self.shards]
+        if self._guilds_told or len(served) < len(self._granted) or not all(each.counted for each in served):
+            return
+        self._guilds_told = True
+        _log.info(
+            "assigned guilds",
+            shards=sorted(self._granted),
+            count=len(served),
+            guilds=sum(each.guilds for each in served),
+        )
 
     def _has_peers(self) -> bool:
         return any(
@@ -316,7 +333,9 @@ class GatewayPod:
         task = self._tasks.pop(shard_id)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        await self.shards.pop(shard_id).handoff.close()
+        served = self.shards.pop(shard_id)
+        metrics.forget_shard(shard_id)
+        await served.handoff.close()
         self._closing.pop(shard_id, None)
         self._changed.set()  # it may have been granted anew meanwhile
 

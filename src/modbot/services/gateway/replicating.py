@@ -190,9 +190,8 @@ class Replication:
             follower.engine.on_change = lambda: None
             follower.marks.close()
             follower.end()
-            for gauge in (metrics.REPLICA_LAG, metrics.WAL_BYTES):
-                with contextlib.suppress(KeyError):
-                    gauge.remove(shard_id)
+            metrics.REPLICA_LAG.forget(shard_id)
+            metrics.WAL_BYTES.forget(shard_id)
 
     def replicated(self, shard_id: ShardId) -> Replicated | None:
         """Return how far the replica of an open shard is; None without a store."""
@@ -289,8 +288,8 @@ class Replication:
     async def _look_at_logs(self) -> None:
         for shard_id, follower in list(self._followers.items()):
             size = database.log_bytes(follower.path)
-            metrics.WAL_BYTES.labels(shard_id).set(size)
-            metrics.REPLICA_LAG.labels(shard_id).set(follower.marks.lag)
+            metrics.WAL_BYTES.of(shard_id).set(size)
+            metrics.REPLICA_LAG.of(shard_id).set(follower.marks.lag)
             if size > _LARGEST_LOG and follower.away:
                 # Nobody else moves the log now. PASSIVE waits for nobody and blocks nobody.
                 await asyncio.to_thread(database.move_log, follower.path)

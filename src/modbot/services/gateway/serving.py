@@ -44,6 +44,7 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _ROWS_EVERY = 300.0
 _RESUME_LIMIT = 1.0
+HOLE, LOST, SILENCE = GAP_REASONS = ("hole", "session lost", "silence")
 
 
 @dataclass(slots=True)
@@ -66,6 +67,8 @@ class ServedShard:
         self.engine: Engine | None = None
         self.inbox: Inbox | None = None
         self.problem: str | None = None
+        self.guilds = 0
+        self.counted = False
         self._surroundings = surroundings
         self._guild_id = dedicated_guild(shard.shard_id)
         self._shard = shard
@@ -75,7 +78,6 @@ class ServedShard:
         self._session: GatewaySession | None = None
         self._canary = Canary(self.shard_id)
         self._meter = _Meter(since=time.monotonic())
-        self._guilds = 0
         self._rows = 0
         self._stopped_at: float | None = None
 
@@ -100,13 +102,13 @@ class ServedShard:
         took = time.monotonic() - started
         self._meter.events += applied.dispatches
         self._meter.slowest = max(self._meter.slowest, took)
-        metrics.EVENTS.labels(self.shard_id).inc(applied.dispatches)
-        metrics.EVENT_LAG.labels(self.shard_id).observe(took)
+        metrics.EVENTS.of(self.shard_id).inc(applied.dispatches)
+        metrics.EVENT_LAG.of(self.shard_id).observe(took)
         for item in batch.items:
             if isinstance(item, Resumed | SessionStarted):
                 self._observe_pause()
             if isinstance(item, SessionLost | Hole):
-                metrics.GAPS.labels(self.shard_id, _reason(item)).inc()
+                metrics.GAPS.of(self.shard_id, _reason(item)).inc()
 
     async def run(self) -> None:
         """Serve until cancelled, or until the shard is somebody else's."""
@@ -138,16 +140,14 @@ class ServedShard:
             return None
         now = time.monotonic()
         meter, self._meter = self._meter, _Meter(since=now)
-        connected = self.connected
-        metrics.CONNECTED.labels(self.shard_id).set(int(connected))
         replica = self._surroundings.replication.replicated(self.shard_id)
         return protocol.ShardLoad(
             shard_id=self.shard_id,
             epoch=self.epoch,
-            guilds=self._guilds,
+            guilds=self.guilds,
             events_per_second=round(meter.events / max(0.001, now - meter.since), 2),
             lag_seconds=round(meter.slowest, 4),
-            connected=connected,
+            connected=self.connected,
             rows=self._rows,
             file_bytes=database.file_bytes(engine.path),
             replica_lag=None if replica is None else round(replica.lag, 3),
@@ -173,7 +173,6 @@ class ServedShard:
             await self._work(engine, self.inbox)
         finally:
             self.engine = self.inbox = None
-            metrics.CONNECTED.labels(self.shard_id).set(0)
             await asyncio.shield(self._close(engine))
 
     async def _close(self, engine: Engine) -> None:
@@ -291,11 +290,12 @@ class ServedShard:
 
     async def _count_guilds(self, engine: Engine) -> None:
         while True:
-            self._guilds = (await engine.counts()).guilds
+            self.guilds = (await engine.counts()).guilds
+            self.counted = True
             await asyncio.sleep(2.0)
 
 
 def _reason(item: SessionLost | Hole) -> str:
     if isinstance(item, Hole):
-        return "hole"
-    return "session lost" if item.silent_since is None else "silence"
+        return HOLE
+    return LOST if item.silent_since is None else SILENCE

@@ -20,11 +20,14 @@ from modbot.discord import interactions
 from modbot.discord.interactions import Interaction, InteractionType
 from modbot.domain import anonymity
 from modbot.domain.errors import ModbotError
+from modbot.ops import tracing
+from modbot.ops.tracing import Fact
 from modbot.services.http import deciding
 from modbot.services.http.deciding import Forward, Immediate
 from modbot.services.http.forwarding import Forwarder
 from modbot.services.http.journal import Journal, Note
 from modbot.services.http.metrics import Metrics
+from modbot.shard.feature import Command
 from modbot.shard.registry import Registry
 
 _log = structlog.get_logger(__name__)
@@ -64,10 +67,12 @@ class Answerer:
 
     async def answer(self, body: bytes, *, received: float) -> bytes:
         """Return the JSON of the first response to a verified interaction; `received` is on the event loop's clock."""
-        try:
-            done = await self._answer(body, received)
-        except Exception as error:  # noqa: BLE001 - I7: a valid answer in every case; what happened is logged with the id
-            done = _failed(body, error)
+        with tracing.below(None), tracing.span("interaction received", {}, server=True):
+            try:
+                done = await self._answer(body, received)
+            except Exception as error:  # noqa: BLE001 - I7: a valid answer in every case; what happened is logged with the id
+                done = _failed(body, error)
+            tracing.note(Fact.OUTCOME, done.outcome)
         self._metrics.interactions.labels(done.outcome).inc()
         self._metrics.interaction_seconds.observe(asyncio.get_running_loop().time() - received)
         return done.body
@@ -77,6 +82,7 @@ class Answerer:
         plan = deciding.decide_plan(interaction, self._registry)
         if isinstance(plan, Immediate):
             return plan
+        tracing.note(Fact.COMMAND, plan.declared.name if isinstance(plan.declared, Command) else plan.declared.prefix)
         if plan.declared.anonymous:
             body = self._without_identity(body)
             interaction = interactions.decode(body)

@@ -16,7 +16,9 @@ import structlog
 from modbot.cluster.routing import Route
 from modbot.domain.errors import InvalidInputError, ModbotError
 from modbot.domain.ids import GuildId, ShardId
+from modbot.ops import tracing
 from modbot.ops.settings import Secret
+from modbot.ops.tracing import Fact
 from modbot.services.http.deciding import Failure, decide_retry
 from modbot.services.http.metrics import Metrics
 
@@ -81,7 +83,14 @@ class Forwarder:
         attempt = 0
         while True:
             attempt += 1
-            found = await self._try(route, body, journaled=journaled)
+            facts: tracing.Facts = {
+                Fact.SHARD: tracing.shard_name(route.shard_id),
+                Fact.POD: route.pod_id,
+                Fact.ATTEMPTS: attempt,
+            }
+            with tracing.span("forward", facts, client=True):
+                found = await self._try(route, body, journaled=journaled)
+                tracing.note(Fact.OUTCOME, "ok" if isinstance(found, bytes) else found.value)
             if isinstance(found, bytes):
                 self._metrics.forwards.labels("ok").inc()
                 return found
@@ -130,6 +139,8 @@ class Forwarder:
         headers = {**self._headers, "x-modbot-epoch": str(route.epoch), "x-modbot-journaled": "1" if journaled else "0"}
         if deferred:
             headers["x-modbot-deferred"] = "1"
+        if (parent := tracing.traceparent()) is not None:
+            headers[tracing.HEADER] = parent
         try:
             async with self._session.post(
                 f"{route.address}/shards/{route.shard_id}/interactions", data=body, headers=headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import prometheus_client
 
-from modbot.ops import versions
+from modbot.ops import resources, versions
 
 _FAST = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 3.0)
 
@@ -14,6 +14,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = prometheus_client.CollectorRegistry()
+        resources.watch(self.registry)
         self.interactions = self._counter(
             "modbot_http_interactions", "Interactions by what Discord was told first.", ["outcome"]
         )
