@@ -27,6 +27,7 @@ _ROOT = Path(__file__).parents[2]
 _SHARDS = 16
 _MARK = "\x01done "
 _PATIENCE = 90.0
+_MOVE = "modbot move 3-of-16"
 # Stands for `kubectl exec` and `kubectl logs`: `pods.json` beside it names the environment and the log of each process.
 _KUBECTL = """\
 #!{python} -S
@@ -168,6 +169,8 @@ async def _read(commands: list[Command], terminal: _Terminal, places: _Places) -
         await places.stack.until(
             lambda asks=asks: _settled(places.stack, connected=asks), f"the system to settle before {command.place}"
         )
+        if command.text.startswith(_MOVE):  # the page is about a shard that is elsewhere
+            await terminal.run(f"{_MOVE} gateway-0 --wait")
         code, said = await terminal.run(places.put_in(command.text))
         if code and not _finds_nothing(command, code, said):
             failed.append(f"{command.place}: {command.text}\n  exit code {code}: {said}")
@@ -234,8 +237,10 @@ def _pods(stack: Stack) -> dict[str, dict[str, object]]:
 
 
 async def _settled(stack: Stack, *, connected: bool) -> bool:
-    """Whether every shard has an owner and none is on its way; and, for the doctor, every session is known to be connected."""
-    shards, pods = await asyncio.gather(stack.internal("/shards"), stack.internal("/pods/health"))
+    """Whether every shard has an owner, and none moves or is about to; and, for the doctor, every session is known to be connected."""
+    shards, pods, plan = await asyncio.gather(*map(stack.internal, ("/shards", "/pods/health", "/rebalance")))
+    if plan["moves"] and not plan["paused"]:
+        return False
     live = {load["shard_id"] for pod in pods["pods"] for load in pod["shards"] if load["connected"]}
     return all(
         each["owner"] and not each["target"] and (each["shard_id"] in live or not connected)
