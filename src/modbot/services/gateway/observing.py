@@ -32,11 +32,11 @@ class Observer:
 
     def __init__(self, pod: Observed) -> None:
         self._pod = pod
-        _begin_dead_letters(pod.surroundings.tools.registry)
 
     def look(self) -> None:
         """Set every gauge."""
         pod = self._pod
+        _begin_dead_letters(pod.surroundings.tools.registry)
         for shard_id, served in pod.shards.items():
             _look_at_shard(shard_id, served)
         disk = shutil.disk_usage(pod.surroundings.data_dir)
