@@ -52,6 +52,11 @@ def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Se
     structlog.contextvars.bind_contextvars(service=service)
 
 
+def quiet() -> None:
+    """Let only errors through, for a command that prints what it finds itself; nothing is kept for later, so it can be undone."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
 def add_trace(_logger: Any, _name: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Name the trace in which a line was written, when there is one."""
     found = tracing.trace_id()

@@ -25,7 +25,7 @@ _MAY_COME: Final = (config.UNREACHABLE, around.STORE_AWAY)
 
 def run(order: Order, *, as_json: bool, timeout: float) -> int:
     """Do one examination; `timeout` in seconds, before a start only."""
-    logs.configure(log_format="console", level="error", service="doctor")  # what a client retries is not a finding
+    logs.quiet()  # what a client retries is not a finding
     facts, found = asyncio.run(_examine(order, timeout))
     if as_json:
         sys.stdout.write(printing.as_json(facts, found).decode() + "\n")
