@@ -54,7 +54,10 @@ def configure(*, log_format: str, level: str, service: str, secrets: Iterable[Se
 
 def quiet() -> None:
     """Let only errors through, for a command that prints what it finds itself; nothing is kept for later, so it can be undone."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def add_trace(_logger: Any, _name: str, facts: structlog.typing.EventDict) -> structlog.typing.EventDict:
