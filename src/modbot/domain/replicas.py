@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from modbot.domain.ids import Epoch, MoveId, ShardId
 from modbot.domain.offsets import Offset
@@ -66,6 +67,36 @@ def why_not_sound(facts: FileFacts, owned: Ownership, *, path_epoch: Epoch) -> s
     if facts.offset is not None and facts.offset.seq < 0:
         return f"it holds the number {facts.offset.seq}"
     return ""
+
+
+class Proof(StrEnum):
+    """What a drill found: `proven`, or what is wrong with the newest replica of a shard."""
+
+    PROVEN = "proven"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    WRONG = "wrong"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+
+
+def decide_proof(
+    facts: FileFacts, shard_id: ShardId, *, path_epoch: Epoch, granted: Epoch, reported_seq: int
+) -> tuple[Proof, str]:
+    """Judge a restored file by its name, the epoch of its path, the shard's epoch now, and the number that was reported as replicated.
+
+    Returns the finding and a sentence about it, which is empty for a proven one.
+    """
+    if path_epoch > granted:
+        return Proof.AHEAD, f"the store has epoch {path_epoch}, the config service grants {granted}; see modbot adopt"
+    life = Ownership(shard_id, granted, Epoch(0), MoveId(0), served=True, born_epoch=Epoch(0))
+    fault = why_not_sound(facts, life, path_epoch=path_epoch)
+    if fault:
+        return Proof.WRONG, fault
+    seq = 0 if facts.offset is None else facts.offset.seq
+    if seq < reported_seq:
+        return Proof.BEHIND, f"it ends at number {seq}; its owner reported {reported_seq} as replicated"
+    return Proof.PROVEN, ""
 
 
 def decide_forgotten(
