@@ -37,11 +37,14 @@ FOLDER = ROOT / "docs/reference"
 _NOTE = "<!-- Written by scripts/generate-docs from the code. Do not edit. -->\n"
 _SERVICES = ("config", "gateway", "http")
 _PROCESSES = {
+    settings.EntrySettings: "`modbot` without a verb",
     settings.ConfigSettings: "`modbot config`",
     settings.GatewaySettings: "`modbot gateway`",
     settings.HttpSettings: "`modbot http`",
+    settings.SingleSettings: "`modbot single`",
 }
 _TITLES = {
+    settings.EntrySettings: "Which service",
     settings.CommonSettings: "Every process",
     settings.DiscordSettings: "Discord",
     settings.ConfigSettings: "Config service",

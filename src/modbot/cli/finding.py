@@ -12,7 +12,9 @@ import aiohttp
 
 from modbot.cluster.client import ConfigClient
 from modbot.domain.errors import SettingsError
-from modbot.ops.settings import Secret
+from modbot.ops import replicas, settings
+from modbot.ops.replicas import ReplicaStore
+from modbot.ops.settings import ReplicaSettings, Secret
 
 _ENVIRONMENT = "environment.json"
 
@@ -24,10 +26,7 @@ def system(state: Path) -> tuple[str, Secret]:
         if not token:
             raise SettingsError("MODBOT_INTERNAL_TOKEN is not set.")
         return os.environ["MODBOT_CONFIG_URL"], Secret(token)
-    path = state / _ENVIRONMENT
-    if not path.exists():
-        raise SettingsError("No system runs in this folder. Start `modbot dev` here, or set MODBOT_CONFIG_URL.")
-    environment = json.loads(path.read_text("utf-8"))
+    environment = _remembered(state)
     return environment["MODBOT_CONFIG_URL"], Secret(environment["MODBOT_INTERNAL_TOKEN"])
 
 
@@ -52,9 +51,27 @@ def discord(state: Path) -> dict[str, str]:
     }
 
 
+def replica_store(state: Path) -> tuple[ReplicaStore, ReplicaSettings]:
+    """Return the replica store of the system and its settings; `SettingsError` when it has none."""
+    environment = os.environ if "MODBOT_CONFIG_URL" in os.environ else _remembered(state)
+    found = settings.load(ReplicaSettings, environment)
+    store = replicas.configured(found)
+    if store is None:
+        raise SettingsError("No replica store is named: set LITESTREAM_BUCKET or MODBOT_REPLICA_STORE.")
+    return store, found
+
+
 @contextlib.asynccontextmanager
 async def client(state: Path) -> AsyncIterator[ConfigClient]:
     """Open a client of the system's config service."""
     url, token = system(state)
     async with aiohttp.ClientSession() as session:
         yield ConfigClient(url, token, session)
+
+
+def _remembered(state: Path) -> dict[str, str]:
+    path = state / _ENVIRONMENT
+    if not path.exists():
+        raise SettingsError("No system runs in this folder. Start `modbot dev` here, or set MODBOT_CONFIG_URL.")
+    environment: dict[str, str] = json.loads(path.read_text("utf-8"))
+    return environment

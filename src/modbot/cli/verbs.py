@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
 
 from modbot.cli import STATE
+from modbot.domain.ids import GuildId
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 _WAIT = click.option("--wait", is_flag=True, help="Stay until it is done; exit code 1 when it was given up.")
@@ -92,10 +94,50 @@ def pin(shard: str, place: str | None, **manner: Any) -> None:
     sys.exit(operating.run(operating.pin(shard, place, operating.Manner(**manner)), STATE))
 
 
+@click.command("restore-drill")
+@click.option(
+    "--to",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to restore to, with room for the largest shard.",
+)
+@click.option("--keep", is_flag=True, help="Leave the restored files in that folder.")
+@_JSON
+def restore_drill(*, to: Path | None, keep: bool, as_json: bool) -> None:
+    """Restore the newest replica of every shard somewhere else and prove it; exit code 1 when one is not sound."""
+    from modbot.cli import drilling  # noqa: PLC0415 - keeps the start of the services light
+
+    sys.exit(drilling.run(state=STATE, to=to, keep=keep, as_json=as_json))
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do it; without this only the plan is shown.")
+@click.option(
+    "--dedicated",
+    type=int,
+    multiple=True,
+    metavar="GUILD",
+    help="Where its files contradict each other: this guild has a shard of its own.",
+)
+@click.option(
+    "--returned",
+    type=int,
+    multiple=True,
+    metavar="GUILD",
+    help="Where its files contradict each other: this guild has none any more.",
+)
+@_JSON
+def adopt(*, yes: bool, dedicated: tuple[int, ...], returned: tuple[int, ...], as_json: bool) -> None:
+    """Make a database that was lost or is new take over what the replica store knows. Stop the gateway pods first."""
+    from modbot.cli import adopting  # noqa: PLC0415 - keeps the start of the services light
+
+    telling = adopting.Telling(frozenset(map(GuildId, dedicated)), frozenset(map(GuildId, returned)))
+    sys.exit(adopting.run(state=STATE, yes=yes, as_json=as_json, telling=telling))
+
+
 def _operating() -> Any:
     from modbot.cli import operating  # noqa: PLC0415 - keeps the start of the services light
 
     return operating
 
 
-COMMANDS: tuple[click.Command, ...] = (shards, pods, move, drain, rebalance, pause, resume, pin)
+COMMANDS: tuple[click.Command, ...] = (shards, pods, move, drain, rebalance, pause, resume, pin, adopt, restore_drill)

@@ -34,6 +34,7 @@ _BY_CODE: dict[str, type[ModbotError]] = {
         errors.PodBusyError,
         errors.NotOwnerError,
         errors.MoveRefusedError,
+        errors.AdoptionRefusedError,
     )
 }
 
@@ -185,6 +186,14 @@ class ConfigClient:
         """Pin a shard to a pod, a label or nothing; `NotFoundError` for an unknown shard."""
         body = msgspec.json.encode(protocol.PinRequest(pin=pin))
         await self._call("PUT", f"/shards/{quote(shard_id, safe='')}/pin", body, CALL_LIMIT)
+
+    async def adoption(self) -> protocol.AdoptionState:
+        """Return what the database knows, to be compared with a replica store."""
+        return await self._get("/adoption", protocol.AdoptionState)
+
+    async def adopt(self, request: protocol.AdoptRequest) -> None:
+        """Take over what a replica store knows; `AdoptionRefusedError` says why not."""
+        await self._call("POST", "/adoption", msgspec.json.encode(request), CALL_LIMIT)
 
     async def cluster(self) -> protocol.ClusterDetail:
         """Return what was decided for the whole cluster."""

@@ -12,7 +12,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from modbot.domain.ids import Epoch, Incarnation, InteractionId, MoveId, PodId, ShardId, TransferId
+from modbot.domain.ids import (
+    NO_CLUSTER,
+    ClusterId,
+    Epoch,
+    Incarnation,
+    InteractionId,
+    MoveId,
+    PodId,
+    ShardId,
+    TransferId,
+)
 from modbot.domain.rebalancing import Cause
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
@@ -203,7 +213,8 @@ class Grant(Message, frozen=True, kw_only=True):
 
     It owns exactly `shards`, may send `rest_per_second` requests, and none at all while `rest_open` is false (the breaker of its
     egress address is open). `incoming` are shards of others that it is to fetch by a handoff. `number` grows with every answer that the
-    service gives; `members` are the pods that may be acting, this one included (null: not told, so nobody can be asked).
+    service gives; `members` are the pods that may be acting, this one included (null: not told, so nobody can be asked). `cluster` names the
+    database that grants, so that a pod knows whether the replica store is its own (`ops/claims.py`).
     """
 
     lease_seconds: float
@@ -214,6 +225,7 @@ class Grant(Message, frozen=True, kw_only=True):
     rest_open: bool
     number: Count = 0
     members: list[Pod] | None = None
+    cluster: ClusterId = NO_CLUSTER
 
 
 class LeaveRequest(Message, frozen=True, kw_only=True):
@@ -379,6 +391,53 @@ class IdentifyAnswer(Message, frozen=True, kw_only=True):
     retry_after: float = 0.0
     remaining: int | None = None
     reason: Literal["", "concurrency", "daily_reserve", "not_owner", "limits_unknown", "limits_awaited"] = ""
+
+
+class KnownShard(Message, frozen=True, kw_only=True):
+    """What a database knows of a shard: the last epoch that it has granted. `retired`: a dedicated shard that was given up."""
+
+    shard_id: ShardId
+    epoch: Epoch
+    retired: bool
+
+
+class AdoptionState(Message, frozen=True, kw_only=True):
+    """What a database knows, to be compared with a replica store: which it is, its shards, and the pods that have a valid lease."""
+
+    cluster: ClusterId
+    shard_count: int
+    shards: list[KnownShard]
+    leased: list[PodId]
+
+
+class AdoptedShard(Message, frozen=True, kw_only=True):
+    """A shard that is in the store: it goes on from `epoch`, if the database is still at `known_epoch`.
+
+    `retired`: a dedicated shard that was given up; only its epochs go on. A dedicated shard that was not is its guild's home.
+    """
+
+    shard_id: ShardId
+    known_epoch: Epoch
+    epoch: Epoch
+    retired: bool = False
+
+
+class SettledTransfer(Message, frozen=True, kw_only=True):
+    """What became of a transfer that the shard files are in the middle of; `transfer_id` 0 lets the database choose."""
+
+    transfer_id: TransferId
+    guild_id: str
+    source: ShardId
+    target: ShardId
+    state: Literal["finished", "cancelled"]
+
+
+class AdoptRequest(Message, frozen=True, kw_only=True):
+    """Take over what a replica store knows. `replica_store` is its name, as pods give it when they register."""
+
+    replica_store: Annotated[str, msgspec.Meta(min_length=1)]
+    shards: Annotated[list[AdoptedShard], msgspec.Meta(max_length=100_000)]
+    transfers: list[SettledTransfer] = []
 
 
 class InboxEntry(Message, frozen=True, kw_only=True):

@@ -77,6 +77,14 @@ class MoveRefusedError(ModbotError):
     retry = True
 
 
+class AdoptionRefusedError(ModbotError):
+    """What the replica store knows cannot be taken over now; nothing was changed."""
+
+    code = "adoption_refused"
+    status = 409
+    hint = "docs/how-to/replicas.md tells what an adoption needs, under “When the database was lost”."
+
+
 class NotOwnerError(ModbotError):
     """This pod does not own the shard."""
 

@@ -25,7 +25,10 @@ Incarnation = NewType("Incarnation", str)
 Epoch = NewType("Epoch", int)
 MoveId = NewType("MoveId", int)
 TransferId = NewType("TransferId", int)
+ClusterId = NewType("ClusterId", str)
 
+NO_CLUSTER = ClusterId("")
+"""Not told."""
 DISCORD_EPOCH = datetime(2015, 1, 1, tzinfo=UTC)
 _TIMESTAMP_SHIFT = 22
 _FORMULA = re.compile(r"(?P<number>\d+)-of-(?P<count>[1-9]\d*)")

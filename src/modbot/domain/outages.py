@@ -26,7 +26,7 @@ class Sight:
     """What a sweep sees, in seconds by the database's clock.
 
     `since_last`: since the last sweep that could conclude something (None: there was none). `same_server`: it ran on the same start of
-    the same PostgreSQL. `ttl`: the longest lease. `silent_for`: since any living pod was heard (None: none lives).
+    the same PostgreSQL. `ttl`: the longest lease (0: there never was a pod). `silent_for`: since any living pod was heard (None: none lives).
     `resumed_for`: since the last outage ended (None: there was none).
     """
 
@@ -69,6 +69,6 @@ def decide_finding(sight: Sight) -> Finding:
 
 
 def _interrupted(sight: Sight) -> bool:
-    if sight.since_last is None:
-        return False
+    if sight.since_last is None or sight.ttl == 0:
+        return False  # nobody can have been wronged
     return not sight.same_server or not 0 <= sight.since_last <= bound(sight.ttl)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from modbot.domain import pins, weights
+from modbot.domain.adopting import KEEPER
 from modbot.domain.ids import PodId, ShardId
 
 SMALLEST_SHARE = 1.0
@@ -164,6 +165,12 @@ def _reason(shard: FreeShard, pods: Sequence[Candidate], able: Sequence[Candidat
         )
     if any(pod.closed and may_serve(shard, pod) for pod in pods):
         return "Only a draining pod could serve it."
+    return _without_data(shard)
+
+
+def _without_data(shard: FreeShard) -> str:
+    if shard.last_owner == KEEPER:
+        return f"It was adopted, and no pod that can restore from {shard.replica_store} is live."
     if shard.replica_store is None:
         return f"Its file is on {shard.last_owner}, which is not live and had no replica store."
     return f"Neither {shard.last_owner} nor a pod that can restore from its replica store is live."

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from modbot.domain.ids import Epoch, MoveId, ShardId
 from modbot.domain.offsets import Offset
@@ -84,6 +85,35 @@ def why_rolled_back(facts: FileFacts, *, path_epoch: Epoch, newest: Epoch, repor
     if facts.seq < reported_seq:
         return f"the replica of epoch {path_epoch} ends at {facts.seq}, and {reported_seq} had been replicated"
     return ""
+
+
+class Proof(StrEnum):
+    """What a drill found: `proven`, or what is wrong with the newest replica of a shard."""
+
+    PROVEN = "proven"
+    MISSING = "missing"
+    DAMAGED = "damaged"
+    WRONG = "wrong"
+    AHEAD = "ahead"
+    BEHIND = "behind"
+
+
+def decide_proof(
+    facts: FileFacts, shard_id: ShardId, *, path_epoch: Epoch, granted: Epoch, reported_seq: int
+) -> tuple[Proof, str]:
+    """Judge a restored file by its name, the epoch of its path, the shard's epoch now, and the number that was reported as replicated.
+
+    Returns the finding and a sentence about it, which is empty for a proven one.
+    """
+    if path_epoch > granted:
+        return Proof.AHEAD, f"the store has epoch {path_epoch}, the config service grants {granted}; see modbot adopt"
+    life = Ownership(shard_id, granted, Epoch(0), MoveId(0), served=True, born_epoch=Epoch(0))
+    fault = why_not_sound(facts, life, path_epoch=path_epoch)
+    if fault:
+        return Proof.WRONG, fault
+    if facts.seq < reported_seq:
+        return Proof.BEHIND, f"it ends at number {facts.seq}; its owner reported {reported_seq} as replicated"
+    return Proof.PROVEN, ""
 
 
 def decide_forgotten(

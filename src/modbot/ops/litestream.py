@@ -18,7 +18,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -214,8 +214,16 @@ def child_environment(environ: Mapping[str, str], keys: Mapping[str, str]) -> di
     return {name: value for name, value in {**kept, **keys}.items() if name not in _REFUSED_BY_LITESTREAM}
 
 
-async def restore(program: str, url: str, output: Path, *, keys: Mapping[str, str], limit: float) -> None:
-    """Restore a database to a file that is not there yet, and check it (`quick_check`).
+async def restore(
+    program: str,
+    url: str,
+    output: Path,
+    *,
+    keys: Mapping[str, str],
+    limit: float,
+    check: Literal["quick", "full"] = "quick",
+) -> None:
+    """Restore a database to a file that is not there yet, and check it (`quick_check` or `integrity_check`).
 
     `RestoreError`: Litestream could not, because of what is in the store or because the store fails. `RestoreInterruptedError`: the
     reason is on this machine.
@@ -224,7 +232,7 @@ async def restore(program: str, url: str, output: Path, *, keys: Mapping[str, st
 
     Cancelling ends the program. What it leaves behind then is beside `output`, never under its name unless it is complete.
     """
-    arguments = ("restore", "-o", str(output), "-integrity-check", "quick", url)
+    arguments = ("restore", "-o", str(output), "-integrity-check", check, url)
     try:
         process = await asyncio.create_subprocess_exec(
             program,

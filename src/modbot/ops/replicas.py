@@ -1,7 +1,8 @@
 """The replica store: a folder or a bucket with one path per shard and epoch.
 
 `<store>/<shard>/e<epoch>` is written by the Litestream sidecar of the owner under that epoch and by nobody else (I8): an owner that was
-replaced can only write into a path that its successor has left behind. Paths are read newest first.
+replaced can only write into a path that its successor has left behind. Paths are read newest first. Beside the replicas lie a few notes
+about who serves from the store (`claims.py`).
 
 This module names paths, lists and deletes them. It neither writes replicas nor restores from them, and never puts a key into an
 address: keys travel by environment.
@@ -9,18 +10,23 @@ address: keys travel by environment.
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import obstore
 import obstore.exceptions
 from obstore.store import LocalStore, ObjectStore, S3Store
 
-from modbot.domain.errors import ModbotError, SettingsError
-from modbot.domain.ids import Epoch, ShardId
+from modbot.domain.errors import InvalidInputError, ModbotError, SettingsError
+from modbot.domain.ids import Epoch, ShardId, parse_shard_id
 from modbot.ops.settings import ReplicaSettings, Secret
 
 _PREFIX = "modbot"
@@ -31,6 +37,8 @@ _FIRST_FILE = "0000000000000001-"
 _TIMEOUT = timedelta(seconds=10)
 _PATIENCE = timedelta(seconds=15)
 _BATCH = 500
+_THREADS = ThreadPoolExecutor(4, thread_name_prefix="replica-store")
+_T = TypeVar("_T")
 
 
 class ReplicationError(ModbotError):
@@ -98,16 +106,22 @@ class ReplicaStore:
     async def probe(self) -> None:
         """List the store and read a byte of one of its files, if there is one; `StoreError` when either is not possible."""
         try:
-            async for page in obstore.list(self._objects, chunk_size=1):
-                await obstore.get_range_async(self._objects, page[0]["path"], start=0, length=1)
-                return
+            await _in_thread(lambda: _probe(self._objects))
         except _FAILURES as error:
             raise _explained(error, "The store cannot be listed and read") from error
+
+    async def shards(self) -> list[ShardId]:
+        """Return the shards of which the store has a path."""
+        try:
+            found = await _in_thread(lambda: obstore.list_with_delimiter(self._objects))
+        except _FAILURES as error:
+            raise _explained(error, "The replicas cannot be listed") from error
+        return sorted(shard for prefix in found["common_prefixes"] if (shard := _shard(prefix)) is not None)
 
     async def epochs(self, shard_id: ShardId) -> list[Epoch]:
         """Return the epochs that have a path, newest first; some stores keep the name of a path of which nothing is left."""
         try:
-            found = await obstore.list_with_delimiter_async(self._objects, shard_id)
+            found = await _in_thread(lambda: obstore.list_with_delimiter(self._objects, shard_id))
         except _FAILURES as error:
             raise _explained(error, f"The replicas of {shard_id} cannot be listed") from error
         names = (_EPOCH.fullmatch(prefix.rpartition("/")[2]) for prefix in found["common_prefixes"])
@@ -128,9 +142,7 @@ class ReplicaStore:
         """Read every file of one epoch; returns when the store can give all of it, so that what is wrong with it is in the files."""
         for name, _ in await self._files(shard_id, epoch):
             try:
-                answer = await obstore.get_async(self._objects, name)
-                async for _chunk in answer.stream():
-                    pass
+                await _in_thread(functools.partial(_read_through, self._objects, name))
             except _FAILURES as error:
                 raise _explained(error, f"A file of epoch {epoch} of {shard_id} cannot be read") from error
 
@@ -139,21 +151,79 @@ class ReplicaStore:
         names = [name for name, _ in await self._files(shard_id, epoch)]
         try:
             for start in range(0, len(names), _BATCH):
-                await obstore.delete_async(self._objects, names[start : start + _BATCH])
+                await _in_thread(functools.partial(obstore.delete, self._objects, names[start : start + _BATCH]))
         except FileNotFoundError:
             return  # somebody else is deleting it too
         except _FAILURES as error:
             raise _explained(error, f"Epoch {epoch} of {shard_id} cannot be deleted") from error
 
+    async def read_note(self, name: str) -> bytes | None:
+        """Return a small object beside the replicas; None when it is not there."""
+        try:
+            return await _in_thread(lambda: bytes(obstore.get(self._objects, name).bytes()))
+        except FileNotFoundError:
+            return None
+        except _FAILURES as error:
+            raise _explained(error, f"{name} cannot be read") from error
+
+    async def write_note(self, name: str, text: bytes, *, new: bool = False) -> bool:
+        """Write a small object beside the replicas; with `new` only if there is none, and False when there is one."""
+        try:
+            await _in_thread(lambda: obstore.put(self._objects, name, text, mode="create" if new else "overwrite"))
+        except obstore.exceptions.AlreadyExistsError:
+            return False
+        except _FAILURES as error:
+            raise _explained(error, f"{name} cannot be written") from error
+        return True
+
+    async def notes(self, folder: str) -> dict[str, datetime]:
+        """Return the small objects of a folder, and when the store says that each was written."""
+        try:
+            return dict(await _in_thread(lambda: _listed(self._objects, f"{folder}/")))
+        except _FAILURES as error:
+            raise _explained(error, f"{folder} cannot be listed") from error
+
+    async def delete_notes(self, names: Sequence[str]) -> None:
+        """Delete small objects; one that is gone already is no error."""
+        try:
+            for name in names:
+                await _in_thread(functools.partial(obstore.delete, self._objects, name))
+        except FileNotFoundError:
+            return
+        except _FAILURES as error:
+            raise _explained(error, f"{', '.join(names)} cannot be deleted") from error
+
     async def _files(self, shard_id: ShardId, epoch: Epoch) -> list[tuple[str, datetime]]:
         try:
-            pages = obstore.list(self._objects, f"{_path(shard_id, epoch)}/")
-            return [(found["path"], found["last_modified"]) async for page in pages for found in page]
+            return await _in_thread(lambda: _listed(self._objects, f"{_path(shard_id, epoch)}/"))
         except _FAILURES as error:
             raise _explained(error, f"Epoch {epoch} of {shard_id} cannot be listed") from error
 
 
 _FAILURES = (obstore.exceptions.BaseError, OSError, ValueError)
+
+
+async def _in_thread(work: Callable[[], _T]) -> _T:
+    """Call the store in a thread of a few that do nothing else.
+
+    The library's own coroutines end on threads of its own, which abort a process that has finished meanwhile.
+    """
+    return await asyncio.get_running_loop().run_in_executor(_THREADS, work)
+
+
+def _listed(objects: ObjectStore, prefix: str) -> list[tuple[str, datetime]]:
+    return [(found["path"], found["last_modified"]) for page in obstore.list(objects, prefix) for found in page]
+
+
+def _probe(objects: ObjectStore) -> None:
+    for page in obstore.list(objects, chunk_size=1):
+        obstore.get_range(objects, page[0]["path"], start=0, length=1)
+        return
+
+
+def _read_through(objects: ObjectStore, name: str) -> None:
+    for _chunk in obstore.get(objects, name).stream():
+        pass
 
 
 def configured(settings: ReplicaSettings) -> ReplicaStore | None:
@@ -190,6 +260,13 @@ def configured(settings: ReplicaSettings) -> ReplicaStore | None:
 
 def _path(shard_id: ShardId, epoch: Epoch) -> str:
     return f"{shard_id}/e{epoch}"
+
+
+def _shard(prefix: str) -> ShardId | None:
+    try:
+        return parse_shard_id(prefix.rstrip("/").rpartition("/")[2])
+    except InvalidInputError:
+        return None
 
 
 def _options(query: str, *, allowed: frozenset[str]) -> dict[str, str]:

@@ -66,6 +66,18 @@ class Setting:
     secret: bool
 
 
+class EntrySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `modbot` reads when it is called without a verb, as the images call it."""
+
+    service_mode: Annotated[
+        str,
+        Env(
+            "SERVICE_MODE",
+            "The service to run: `http`, `config`, `gateway` or `single`. Empty or unknown: usage, exit code 2.",
+        ),
+    ] = ""
+
+
 class CommonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every process reads."""
 
@@ -106,22 +118,33 @@ class DiscordSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = True
 
 
+_DatabaseUrl = Annotated[
+    Secret, Env("DATABASE_URL", "PostgreSQL connection address, `postgresql://user:password@host/db`.")
+]
+_ShardCount = Annotated[
+    int,
+    Env(
+        "MODBOT_SHARD_COUNT",
+        "Number of formula shards, fixed when the database is first set up. 16 serves 40,000 guilds.",
+    ),
+]
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As much of the config service's settings as its database needs."""
+
+    database_url: _DatabaseUrl
+    shard_count: _ShardCount = 16
+
+
 class ConfigSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The config service."""
 
     common: CommonSettings
-    database_url: Annotated[
-        Secret, Env("DATABASE_URL", "PostgreSQL connection address, `postgresql://user:password@host/db`.")
-    ]
+    database_url: _DatabaseUrl
     host: Annotated[str, Env("MODBOT_CONFIG_HOST", "Address to listen on.")] = "0.0.0.0"  # noqa: S104 - a pod listens on its pod address
     port: Annotated[int, Env("MODBOT_CONFIG_PORT", "Port to listen on.")] = 3001
-    shard_count: Annotated[
-        int,
-        Env(
-            "MODBOT_SHARD_COUNT",
-            "Number of formula shards, fixed when the database is first set up. 16 serves 40,000 guilds.",
-        ),
-    ] = 16
+    shard_count: _ShardCount = 16
     lease_ttl: Annotated[
         float,
         Env(
@@ -176,7 +199,7 @@ class ReplicaSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Env(
             "MODBOT_LITESTREAM_SOCKET",
-            "Control socket of the Litestream sidecar. Empty: `litestream.sock` in `MODBOT_DATA_DIR`.",
+            "Control socket of the Litestream sidecar. Empty: `litestream.sock` in `MODBOT_DATA_DIR`; `modbot single` then brings its own sidecar along.",
         ),
     ] = ""
     program: Annotated[
@@ -285,7 +308,17 @@ class HttpSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 2.0
 
 
+class SingleSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`modbot single`: the settings of the three services that it runs."""
+
+    common: CommonSettings
+    config: ConfigSettings
+    gateway: GatewaySettings
+    http: HttpSettings
+
+
 GROUPS: tuple[type[msgspec.Struct], ...] = (
+    EntrySettings,
     CommonSettings,
     DiscordSettings,
     ConfigSettings,
@@ -307,15 +340,13 @@ def problems(group: type[msgspec.Struct], environ: Mapping[str, str]) -> list[st
     return [*_unknown(environ), *_refused(group, environ)]
 
 
-def names(group: type[msgspec.Struct]) -> Iterator[str]:
-    """Yield the variables of a group, with those of nested groups."""
-    hints = get_type_hints(group, include_extras=True)
-    for field in msgspec.structs.fields(group):
-        env = _env_of(hints[field.name])
-        if env is None:
-            yield from names(hints[field.name])
-        else:
-            yield env.name
+def names(group: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the variables that a process with this group reads, those of nested groups included."""
+    found: set[str] = set()
+    for hint in get_type_hints(group, include_extras=True).values():
+        env = _env_of(hint)
+        found |= names(hint) if env is None else {env.name}
+    return frozenset(found)
 
 
 def describe(group: type[msgspec.Struct]) -> Iterator[Setting]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,16 +18,23 @@ from modbot.ops.settings import CommonSettings, Secret
 _S = TypeVar("_S", bound=msgspec.Struct)
 
 
-def service(name: str, group: type[_S], run: Callable[[_S], Coroutine[Any, Any, None]]) -> int:
+def service(
+    name: str,
+    group: type[_S],
+    run: Callable[[_S], Coroutine[Any, Any, None]],
+    *,
+    environ: Mapping[str, str] = os.environ,
+    loop: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop,
+) -> int:
     """Run a service with the settings of the environment; returns 0, 2 for wrong settings, 1 for another named error."""
     try:
-        loaded = settings.load(group, os.environ)
+        loaded = settings.load(group, environ)
         common: CommonSettings = loaded.common  # type: ignore[attr-defined]  # every service's group has it
         secrets = list(_secrets(loaded))
-        end_traces = tracing.set_up(name, os.environ)
+        end_traces = tracing.set_up(name, environ)
         logs.configure(log_format=common.log_format, level=common.log_level, service=name, secrets=secrets)
         try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with asyncio.Runner(loop_factory=loop) as runner:
                 runner.run(run(loaded))
         finally:
             end_traces()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modbot.domain.ids import GuildId, TransferId
 from modbot.domain.offsets import Offset
 from modbot.ops import statements
 from modbot.shard import database, guild_tables
@@ -78,10 +79,25 @@ def losses(path: Path) -> list[Lost]:
     return [Lost(*row) for row in rows(path, _SQL["losses"])]
 
 
+def whereabouts(path: Path, guild_id: GuildId) -> tuple[str, TransferId] | None:
+    """Read what a file says of a guild that it does not simply serve: its state and the transfer (`transfers.py`); None when it says nothing."""
+    found = next(rows(path, _SQL["whereabouts"], (guild_id,)), None)
+    return None if found is None else (str(found[0]), TransferId(found[1]))
+
+
 def rows(path: Path, sql: str, bindings: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Run a query on a shard file that may be in use."""
     with closing(database.connect_reader(path)) as connection:
         yield from connection.execute(sql, bindings).fetchall()
+
+
+def count_tables(path: Path) -> dict[str, int]:
+    """Count the rows of every table of a shard file but Litestream's own, by name. Blocks like `count_rows`."""
+    with closing(database.connect_reader(path)) as connection:
+        found = guild_tables.tables(guild_tables.reader(connection))
+        names = sorted(name for name, _ in found if not name.startswith("_litestream"))
+        statements_of = {name: _SQL["rows"].format(table=guild_tables.quoted(name)) for name in names}
+        return {name: int(connection.execute(sql).get) for name, sql in statements_of.items()}
 
 
 def count_rows(path: Path) -> int:

@@ -16,6 +16,10 @@ FROM repairs AS r JOIN gaps AS g USING (gap_id) ORDER BY r.gap_id, r.guild_id
 -- What gaps took for good; the number is NULL where nobody can know it.
 SELECT gap_id, guild_id, kind, place_id, reason, number FROM gap_losses ORDER BY gap_id, guild_id, kind, place_id
 
+-- name: whereabouts
+-- Where a guild is, if the file does not simply serve it.
+SELECT state, transfer_id FROM transfers WHERE guild_id = ?
+
 -- name: rows
 -- The rows of one table.
 SELECT count(*) FROM {table}

@@ -19,6 +19,7 @@ import pytest
 import replicakit
 from botocore.exceptions import BotoCoreError, ClientError
 
+from modbot.domain.ids import Epoch, ShardId
 from modbot.ops.replicas import ReplicaStore
 
 _PATIENCE = 60.0
@@ -36,6 +37,29 @@ def volume() -> Iterator[Path]:
 def folder_store(tmp_path: Path) -> ReplicaStore:
     (tmp_path / "replicas").mkdir()
     return ReplicaStore((tmp_path / "replicas").as_uri(), replicakit.NO_KEYS)
+
+
+@pytest.fixture
+async def replicate(volume: Path, folder_store: ReplicaStore) -> replicakit.Replicate:
+    """Give a function that leaves the replica of an epoch that another pod has owned. `under`: the shard whose path it is."""
+
+    async def made(
+        epoch: int, *, last: int, stamped: int = 0, shard_id: str = replicakit.SHARD, under: str = replicakit.SHARD
+    ) -> None:
+        folder = volume / f"{under}-e{epoch}"
+        folder.mkdir()
+        async with replicakit.sidecar(folder) as (control, _):
+            file = replicakit.File(folder / "a.sqlite3", epoch=stamped or epoch, shard_id=shard_id)
+            file.connection.execute("UPDATE shard SET arrived_by = 30")
+            await control.register(file.path, folder_store.url_of(ShardId(under), Epoch(epoch)))
+            for seq in range(1, last + 1):
+                file.write(seq)
+                if seq % 10 == 0:
+                    await control.sync(file.path, limit=10)
+            await control.sync(file.path, limit=10)
+            file.close()
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,31 @@ async def restored(store: ReplicaStore, epoch: int, output: Path) -> list[int]:
     return ledger(output)
 
 
+Replicate = Callable[..., Awaitable[None]]
+
+
+def files_of(store: ReplicaStore, epoch: int, shard_id: str = SHARD) -> list[Path]:
+    """Return the files of an epoch in a store that is a folder."""
+    return sorted(Path(store.name.removeprefix("file://"), shard_id, f"e{epoch}").rglob("*.ltx"))
+
+
+def damage(files: list[Path], kind: str) -> None:
+    assert len(files) >= 4
+    middle = files[len(files) // 2]
+    if kind == "truncated":
+        middle.write_bytes(middle.read_bytes()[:-20])
+    elif kind == "flipped":
+        content = bytearray(middle.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        middle.write_bytes(content)
+    elif kind == "empty":
+        middle.write_bytes(b"")
+    elif kind == "middle gone":
+        middle.unlink()
+    elif kind == "first gone":
+        files[0].unlink()
+
+
 def offset(seq: int, session: str = "s") -> Offset:
     return Offset(session_id=session, resume_url="wss://r", seq=seq)
 

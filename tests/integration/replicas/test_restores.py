@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import replicakit
-from replicakit import SHARD, File
+from replicakit import SHARD, File, Replicate, files_of
 
 from modbot.cluster import protocol
 from modbot.domain.ids import Epoch, MoveId
@@ -21,8 +20,6 @@ from modbot.services.gateway import restores
 from modbot.services.gateway.restores import Found, NoSoundReplicaError, ReplicaAheadError, Restorer
 from modbot.shard import database, restoring
 from modbot.shard.engine import MissingFileError
-
-Replicate = Callable[..., Awaitable[None]]
 
 
 def grant(epoch: int, *, since: int = 0, move: int = 0, served: bool = True, reported: int = 0) -> protocol.Shard:
@@ -65,32 +62,6 @@ def _restorer(pod: Path, store: ReplicaStore | None, settled: list[Path], progra
         settled.append(file)
 
     return Restorer(pod, store, program=program or replicakit.LITESTREAM, settled=let_go)
-
-
-@pytest.fixture
-async def replicate(volume: Path, folder_store: ReplicaStore) -> Replicate:
-    """Give a function that leaves the replica of an epoch that another pod has owned."""
-
-    async def made(epoch: int, *, last: int, stamped: int = 0, shard_id: str = SHARD) -> None:
-        folder = volume / f"e{epoch}"
-        folder.mkdir()
-        async with replicakit.sidecar(folder) as (control, _):
-            file = File(folder / "a.sqlite3", epoch=stamped or epoch, shard_id=shard_id)
-            file.connection.execute("UPDATE shard SET arrived_by = 30")
-            file.connection.execute("UPDATE shard SET arrived_by = 30")
-            await control.register(file.path, folder_store.url_of(SHARD, Epoch(epoch)))
-            for seq in range(1, last + 1):
-                file.write(seq)
-                if seq % 10 == 0:
-                    await control.sync(file.path, limit=10)
-            await control.sync(file.path, limit=10)
-            file.close()
-
-    return made
-
-
-def files_of(store: ReplicaStore, epoch: int) -> list[Path]:
-    return sorted(Path(store.name.removeprefix("file://"), SHARD, f"e{epoch}").rglob("*.ltx"))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -207,7 +178,7 @@ async def test_an_epoch_that_is_not_sound_is_passed_over_aloud(
     await replicate(3, last=10)
     stamped = {"later": 99, "earlier": 2}.get(damage, 4)
     await replicate(4, last=40, stamped=stamped, shard_id="9-of-16" if damage == "foreign" else SHARD)
-    _damage(files_of(folder_store, 4), damage)
+    replicakit.damage(files_of(folder_store, 4), damage)
     assert await restorer.find(grant(5)) == Found(there=True, restored=Epoch(3))
     assert replicakit.ledger(path) == list(range(1, 11))
     assert counted(outcome) == before + 1
@@ -217,29 +188,12 @@ async def test_an_epoch_that_is_not_sound_is_passed_over_aloud(
     )
 
 
-def _damage(files: list[Path], kind: str) -> None:
-    assert len(files) >= 4
-    middle = files[len(files) // 2]
-    if kind == "truncated":
-        middle.write_bytes(middle.read_bytes()[:-20])
-    elif kind == "flipped":
-        content = bytearray(middle.read_bytes())
-        content[len(content) // 2] ^= 0xFF
-        middle.write_bytes(content)
-    elif kind == "empty":
-        middle.write_bytes(b"")
-    elif kind == "middle gone":
-        middle.unlink()
-    elif kind == "first gone":
-        files[0].unlink()
-
-
 @pytest.mark.parametrize("served", [True, False])
 async def test_when_nothing_is_sound_the_shard_waits(
     restorer: Restorer, replicate: Replicate, path: Path, folder_store: ReplicaStore, *, served: bool
 ) -> None:
     await replicate(4, last=40)
-    _damage(files_of(folder_store, 4), "truncated")
+    replicakit.damage(files_of(folder_store, 4), "truncated")
     with pytest.raises(NoSoundReplicaError):
         await restorer.find(grant(5, served=served))
     assert names_in(path.parent) == []
@@ -273,7 +227,7 @@ async def test_an_older_epoch_is_never_taken_because_the_store_fails(
 ) -> None:
     await replicate(3, last=10)
     await replicate(4, last=40)
-    _damage(files_of(folder_store, 4), "truncated")  # what the store gave; whether it is all, nobody knows
+    replicakit.damage(files_of(folder_store, 4), "truncated")  # what the store gave; whether it is all, nobody knows
 
     async def unreadable(*_arguments: Any) -> None:
         raise StoreError("A file cannot be read.")

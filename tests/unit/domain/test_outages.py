@@ -23,6 +23,12 @@ def test_the_first_sweep_of_all_has_nothing_to_forgive() -> None:
     assert outages.decide_finding(replace(CALM, since_last=None, silent_for=None)) == outages.Finding()
 
 
+def test_before_the_first_pod_nobody_can_be_wronged() -> None:
+    """A database that is new must not keep its first pods waiting for a lease."""
+    late = Sight(since_last=60.0, same_server=False, ttl=0, silent_for=None)
+    assert outages.decide_finding(late) == outages.Finding()
+
+
 @pytest.mark.parametrize(
     "sight",
     [

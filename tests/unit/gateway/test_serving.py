@@ -12,6 +12,7 @@ import pytest
 from modbot.cluster import protocol
 from modbot.discord.closing import IntentsRefusedError
 from modbot.domain.ids import Epoch, ShardId
+from modbot.ops.claims import ForeignStoreError
 from modbot.services.gateway import serving
 from modbot.services.gateway.restores import Found
 from modbot.services.gateway.serving import ServedShard
@@ -51,7 +52,12 @@ class Around:
         self.copied = asyncio.Event()
         self.worked = asyncio.Event()
         self.offset = None
+        self.refusal: ForeignStoreError | None = None
         self.begun = self.closed = 0
+
+    async def require(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
 
     async def find(self, _shard: protocol.Shard) -> Found:
         return self.found
@@ -87,6 +93,7 @@ def _serving(around: Around, monkeypatch: pytest.MonkeyPatch) -> ServedShard:
     monkeypatch.setattr(ServedShard, "_work", work)
     surroundings: Any = SimpleNamespace(
         restorer=around,
+        presence=around,
         replication=around,
         tools=None,
         data_dir=Path("/nowhere"),
@@ -122,6 +129,20 @@ async def test_a_new_shard_that_is_given_up_before_its_first_copy_is_closed(monk
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert (around.begun, around.closed) == (0, 1)
+
+
+async def test_in_the_store_of_another_cluster_not_even_the_file_of_the_volume_is_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    around = Around(there=True)
+    around.refusal = ForeignStoreError("The replica store is in the service of cluster b; this is a.")
+    served = _serving(around, monkeypatch)
+    running = asyncio.create_task(served.run())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (around.begun, served.engine, served.problem) == (0, None, str(around.refusal))
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_shard_that_has_a_file_waits_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

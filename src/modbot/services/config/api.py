@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from modbot.cluster import protocol
 from modbot.domain.errors import (
+    AdoptionRefusedError,
     InvalidInputError,
     ModbotError,
     MoveRefusedError,
@@ -155,6 +156,8 @@ OPERATIONS: tuple[Operation, ...] = (
         "PUT", "/shards/{shard_id}/pin", operations.pin_shard, takes=protocol.PinRequest, errors=(NotFoundError,)
     ),
     Operation("GET", "/cluster", operations.cluster, gives=protocol.ClusterDetail),
+    Operation("GET", "/adoption", operations.adoption, gives=protocol.AdoptionState),
+    Operation("POST", "/adoption", operations.adopt, takes=protocol.AdoptRequest, errors=(AdoptionRefusedError,)),
     Operation("POST", "/inbox", operations.append_inbox, takes=protocol.AppendRequest, errors=(NotFoundError,)),
     Operation(
         "POST", "/inbox/deferred", operations.defer_inbox, takes=protocol.DeferredRequest, errors=(NotFoundError,)

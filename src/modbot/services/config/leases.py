@@ -29,7 +29,7 @@ import structlog
 from modbot.cluster import protocol
 from modbot.domain import placement, weights
 from modbot.domain.errors import PodBusyError, StaleEpochError
-from modbot.domain.ids import Epoch, Incarnation, MoveId, PodId, ShardId
+from modbot.domain.ids import NO_CLUSTER, ClusterId, Epoch, Incarnation, MoveId, PodId, ShardId
 from modbot.services.config import outages
 from modbot.services.config.database import Connection, Database
 
@@ -42,11 +42,12 @@ _DEAD = "This incarnation of the pod has ended."
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the operator fixed. `lease_ttl` in seconds, `rest_per_second` for all pods together."""
+    """What the operator fixed, and the id of the database. `lease_ttl` in seconds, `rest_per_second` for all pods together."""
 
     lease_ttl: float
     rest_per_second: float
     shard_count: int
+    cluster: ClusterId = NO_CLUSTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +204,7 @@ async def _grant(
         rest_open=invalid <= INVALID_LIMIT,
         number=answer.number,
         members=[pod(row) for row in await connection.all("members")],
+        cluster=terms.cluster,
     )
 
 

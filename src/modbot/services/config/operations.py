@@ -15,6 +15,7 @@ from modbot.domain import pins
 from modbot.domain.errors import InvalidInputError, UnavailableError
 from modbot.domain.ids import TransferId
 from modbot.services.config import (
+    adopting,
     anonymity,
     board,
     calls,
@@ -212,6 +213,21 @@ async def pin_shard(service: Service, call: Call) -> None:
 async def cluster(service: Service, _call: Call) -> protocol.ClusterDetail:
     """Return what was decided for the whole cluster: shard count, pause."""
     return await views.cluster(service.database)
+
+
+async def adoption(service: Service, _call: Call) -> protocol.AdoptionState:
+    """Say what this database knows of the shards, to be compared with a replica store."""
+    return await adopting.state(service.database, service.terms)
+
+
+async def adopt(service: Service, call: Call) -> None:
+    """Take over from a replica store what another database has granted; only while no pod has a lease."""
+    body: protocol.AdoptRequest = call.body
+    for shard in body.shards:
+        calls.shard_id(shard.shard_id)
+    for transfer in body.transfers:
+        calls.guild_id(transfer.guild_id)
+    await adopting.adopt(service.database, service.terms, body)
 
 
 async def append_inbox(service: Service, call: Call) -> None:

@@ -9,6 +9,10 @@ INSERT INTO settings (shard_count) VALUES ($1) ON CONFLICT DO NOTHING
 -- The shard count that was fixed at the first start.
 SELECT shard_count FROM settings
 
+-- name: cluster_id
+-- Which database this is.
+SELECT cluster_id FROM settings
+
 -- name: add_shards
 -- Create the formula shards 0..count-1; `$1` names, `$2` numbers.
 INSERT INTO shards (shard_id, number)
@@ -161,12 +165,12 @@ SELECT pg_try_advisory_xact_lock(7214002)
 
 -- name: look_around
 -- What a sweep must know before it concludes anything from silence: seconds since the last one, whether it ran on this server, the longest
--- lease, seconds since any living pod was heard (null: none lives), seconds since the last outage ended.
+-- lease of any pod that ever was, seconds since any living pod was heard (null: none lives), seconds since the last outage ended.
 SELECT extract(epoch FROM clock_timestamp() - s.last_at)::float8 AS since_last, s.server = pg_postmaster_start_time() AS same_server,
        extract(epoch FROM clock_timestamp() - s.resumed_at)::float8 AS resumed_for, l.ttl, l.silent_for
 FROM (SELECT coalesce(max(lease_seconds), 0)::float8 AS ttl,
-             extract(epoch FROM clock_timestamp() - max(heard_at))::float8 AS silent_for
-      FROM pods WHERE state = 'live') AS l LEFT JOIN sweeps s ON true
+             extract(epoch FROM clock_timestamp() - max(heard_at) FILTER (WHERE state = 'live'))::float8 AS silent_for
+      FROM pods) AS l LEFT JOIN sweeps s ON true
 
 -- name: note_sweep
 -- This sweep may conclude from silence; $1: an outage ends with it.
@@ -631,3 +635,44 @@ WHERE shard_id = $1
 -- Transfers that have been preparing for longer than $1 seconds.
 SELECT transfer_id FROM transfers
 WHERE state = 'moving' AND started_at < clock_timestamp() - make_interval(secs => $1) FOR UPDATE SKIP LOCKED
+
+-- name: known_shards
+-- Every shard with the last epoch that was granted, those that were given up included.
+SELECT shard_id, epoch, retired FROM shards ORDER BY number, shard_id
+
+-- name: adopt_shard
+-- Shard $1 (number $2 of the formula) goes on from epoch $4 and is nobody's; its data is in the store $6, for which $5 stands as its last
+-- owner. $7: since when it has its present life, $8: it was given up. No row when it is not at epoch $3 any more, or somebody owns it.
+INSERT INTO shards AS s (shard_id, number, epoch, last_owner, replica_store, since_epoch, born_epoch, retired)
+SELECT $1::text, $2::integer, $4::bigint, $5::text, $6::text, $4, $7::bigint, $8::boolean
+WHERE $3::bigint = 0 OR EXISTS (SELECT FROM shards WHERE shard_id = $1)
+ON CONFLICT (shard_id) DO UPDATE SET
+    epoch = $4, last_owner = $5, replica_store = $6, since_epoch = $4, since_move = 0, born_epoch = $7, retired = $8,
+    freed_at = clock_timestamp(), reserved_until = NULL, pin = CASE WHEN $8 THEN NULL ELSE s.pin END
+WHERE s.epoch = $3 AND s.owner IS NULL
+RETURNING shard_id
+
+-- name: count_as_served
+-- A file of the shard ($1) exists somewhere: it never starts empty. What an earlier owner reported says nothing about that file.
+INSERT INTO shard_load AS l (shard_id, epoch, guilds, events_per_second, lag_seconds, connected)
+VALUES ($1, 0, 0, 0, 0, false)
+ON CONFLICT (shard_id) DO UPDATE SET replicated_seq = 0
+
+-- name: cancel_transfers
+-- Whatever was under way is over; what the files say of it is written down afterwards.
+UPDATE transfers SET state = 'cancelled', detail = 'The database was adopted.', finished_at = clock_timestamp()
+WHERE state IN ('moving', 'moved', 'finished')
+
+-- name: settle_transfer
+-- What became of a transfer ($1; 0 takes the next number) of a guild ($2) from one shard ($3) to another ($4): $5.
+INSERT INTO transfers (transfer_id, guild_id, source, target, state, detail, finished_at)
+VALUES (CASE WHEN $1::bigint = 0 THEN nextval('transfers_transfer_id_seq') ELSE $1 END, $2::bigint, $3::text, $4::text, $5::text,
+        'Settled by an adoption.', CASE WHEN $5 = 'cancelled' THEN clock_timestamp() END)
+ON CONFLICT (transfer_id) DO UPDATE SET
+    guild_id = excluded.guild_id, source = excluded.source, target = excluded.target, state = excluded.state, detail = excluded.detail,
+    finished_at = excluded.finished_at
+
+-- name: skip_numbers
+-- The shard files remember numbers of moves and transfers that another database gave. Seconds since 1970 are beyond all of them.
+SELECT setval('moves_move_id_seq', greatest(nextval('moves_move_id_seq'), extract(epoch FROM clock_timestamp())::bigint)),
+       setval('transfers_transfer_id_seq', greatest(nextval('transfers_transfer_id_seq'), extract(epoch FROM clock_timestamp())::bigint))

@@ -7,18 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-import structlog
-
 from modbot.cluster import protocol
-from modbot.domain.errors import UnavailableError
+from modbot.domain.ids import ClusterId
 from modbot.ops import statements
 from modbot.ops.settings import ConfigSettings
 from modbot.services.config import board, database, leases, migrating, rebalancing, sweeping
 from modbot.services.config.metrics import Metrics
-
-_START_LIMIT = 30.0
-_START_RETRY = 0.5
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +30,7 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
-    """Prepare the database, then keep board, sweeper and rebalancer running; waits up to `_START_LIMIT` seconds for PostgreSQL.
+    """Prepare the database, then keep board, sweeper and rebalancer running; waits up to `migrating.PATIENCE` seconds for PostgreSQL.
 
     A defect in any of them ends the block, and so the process: a replica that decides nothing any more must not look alive.
     `SettingsError` when the database was set up with another shard count, `UnavailableError` when it does not come.
@@ -61,8 +55,10 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
     table = board.Board(settings.database_url, queries, shard_count=settings.shard_count)
     sweeper = sweeping.Sweeper(pool, settle=settings.placement_settle, report=report)
     rebalancer = rebalancing.Rebalancer(pool, settle=settings.placement_settle, report=report_round)
-    terms = leases.Terms(settings.lease_ttl, settings.rest_per_second, settings.shard_count)
     try:
+        async with pool.transaction() as connection:
+            cluster = ClusterId(str(await connection.value("cluster_id")))
+        terms = leases.Terms(settings.lease_ttl, settings.rest_per_second, settings.shard_count, cluster)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(table.run()),
@@ -70,7 +66,7 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
                 group.create_task(rebalancer.run()),
             ]
             try:
-                async with asyncio.timeout(_START_LIMIT):
+                async with asyncio.timeout(migrating.PATIENCE):
                     await table.first_read.wait()
                 yield Service(settings, terms, pool, table, sweeper, rebalancer, metrics)
             finally:
@@ -82,13 +78,8 @@ async def running(settings: ConfigSettings) -> AsyncIterator[Service]:
 
 
 async def _open(settings: ConfigSettings, queries: Mapping[str, str]) -> database.Database:
-    deadline = asyncio.get_running_loop().time() + _START_LIMIT
-    while True:
-        try:
-            await migrating.prepare(settings.database_url, shard_count=settings.shard_count, queries=queries)
-            return await database.open_pool(settings.database_url, queries)
-        except UnavailableError as error:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            _log.warning("waiting_for_postgresql", error=str(error))
-            await asyncio.sleep(_START_RETRY)
+    async def once() -> database.Database:
+        await migrating.prepare(settings.database_url, shard_count=settings.shard_count, queries=queries)
+        return await database.open_pool(settings.database_url, queries)
+
+    return await migrating.patiently(once)

@@ -89,7 +89,7 @@ async def sweep(database: Database, *, settle: float) -> Swept:
         if not await connection.value("try_sweep"):
             return Swept()
         resting = await outages.resting(connection)
-        lost, freed = await _take_over(connection) if not resting else ((), 0)
+        lost, freed = await take_over(connection) if not resting else ((), 0)
         stray = await connection.all("end_stray_moves", moves.LONGEST_MOVE)
         await dedicating.sweep(connection)
         granted = await _place(connection, settle) if not resting else 0
@@ -107,7 +107,8 @@ async def waiting(connection: Connection) -> dict[ShardId, str]:
     return plan.waiting | dict.fromkeys(plan.grants, "It will be placed in a moment.")
 
 
-async def _take_over(connection: Connection) -> tuple[tuple[PodId, ...], int]:
+async def take_over(connection: Connection) -> tuple[tuple[PodId, ...], int]:
+    """End the pods whose lease ran out and free their shards; returns who they were and how many shards."""
     expired = await connection.all("lock_expired")
     if not expired:
         return (), 0

@@ -34,7 +34,7 @@ from modbot.discord.intents import intents_for
 from modbot.discord.rest import RestClient
 from modbot.discord.transports import Compression
 from modbot.domain.errors import InvalidInputError, ModbotError, SettingsError
-from modbot.domain.ids import Epoch, Incarnation, ShardId, parse_pod_id
+from modbot.domain.ids import NO_CLUSTER, ClusterId, Epoch, Incarnation, ShardId, parse_pod_id
 from modbot.domain.pins import parse_labels
 from modbot.features import all_features
 from modbot.ops import metrics, replicas
@@ -44,6 +44,7 @@ from modbot.ops.settings import GatewaySettings
 from modbot.services.gateway.arrivals import Arrivals
 from modbot.services.gateway.discarding import Discarder
 from modbot.services.gateway.permits import Permits
+from modbot.services.gateway.presence import Presence
 from modbot.services.gateway.registration import register_commands
 from modbot.services.gateway.replicating import Replication
 from modbot.services.gateway.restores import Restorer
@@ -136,6 +137,9 @@ class GatewayPod:
             restorer=Restorer(
                 data_dir, replication.store, program=settings.replicas.program, settled=replication.settled
             ),
+            presence=Presence(
+                replication.store, self.pod_id, self.incarnation, cluster=self._cluster, lost=self._on_dead
+            ),
             permits=Permits(config=config, rest=rest, pod_id=self.pod_id, incarnation=self.incarnation),
             gateway_url=settings.discord.gateway_url,
             token=settings.discord.token,
@@ -157,6 +161,7 @@ class GatewayPod:
                 asyncio.create_task(self.surroundings.replication.run()),
                 asyncio.create_task(self._discarder.run()),
                 asyncio.create_task(self._retention.run()),
+                asyncio.create_task(self.surroundings.presence.run()),
                 asyncio.create_task(register_commands(self.surroundings, self._registers)),
             ]
             if self.settings.failsafe:
@@ -321,6 +326,9 @@ class GatewayPod:
             asyncio.get_running_loop().call_later(seconds, self._changed.set)
         return seconds > 0
 
+    def _cluster(self) -> ClusterId:
+        return NO_CLUSTER if self.lease.grant is None else self.lease.grant.cluster
+
     def _lease_seconds(self) -> float:
         return _FIRST_LOOK if self.lease.grant is None else self.lease.grant.lease_seconds
 
@@ -351,6 +359,7 @@ class GatewayPod:
         await asyncio.gather(*tasks[:2], return_exceptions=True)
         await self.surroundings.tools.writer.close()
         await self.surroundings.replication.close()
+        await self.surroundings.presence.close()
 
 
 @contextlib.asynccontextmanager

@@ -156,6 +156,7 @@ class ServedShard:
 
     async def _serve_once(self) -> None:
         around = self._surroundings
+        await around.presence.require()
         # What a handoff has just brought was compared with its source and put in place by this process.
         found = Found(there=True) if self._placed else await around.restorer.find(self._shard)
         self._placed = False

@@ -14,6 +14,7 @@ from modbot.discord.transports import Compression
 from modbot.domain.ids import Incarnation, PodId
 from modbot.ops.settings import Secret
 from modbot.services.gateway.permits import Permits
+from modbot.services.gateway.presence import Presence
 from modbot.services.gateway.replicating import Replication
 from modbot.services.gateway.restores import Restorer
 from modbot.shard.engine import Tools
@@ -35,6 +36,7 @@ class Surroundings:
     internal_token: Secret
     replication: Replication
     restorer: Restorer
+    presence: Presence
     gateway_url: str
     token: Secret
     compression: Compression
