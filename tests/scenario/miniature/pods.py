@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
 import sysconfig
 from collections.abc import Callable, Mapping
@@ -52,6 +53,7 @@ class Pod:
     sidecars: list[Child] = field(default_factory=list)
     started: bool = False
     restarts: int = 0
+    ports: tuple[int, ...] = ()
     _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -167,6 +169,8 @@ class Pod:
             if self.template.labels.get("component") == mode.lower()
             or (mode == "HTTP" and self.template.labels.get("component") == "single")
         }
+        if self.template.labels.get("component") == "single":
+            listening |= self._loopback()
         path = f"{SCRIPTS}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         return {
             **inherited,
@@ -175,6 +179,17 @@ class Pod:
             **listening,
             "PATH": path,
             "TMPDIR": str(temporary),
+        }
+
+    def _loopback(self) -> dict[str, str]:
+        """Give a pod with everything in it ports on the loopback interface, which here it does not have for itself."""
+        if not self.ports:
+            self.ports = (_free_port(), _free_port())
+        config, gateway = self.ports
+        return {
+            "MODBOT_CONFIG_PORT": str(config),
+            "MODBOT_CONFIG_URL": f"http://127.0.0.1:{config}",
+            "MODBOT_GATEWAY_PORT": str(gateway),
         }
 
     def _told(self, container: Manifest, text: str) -> str:
@@ -214,7 +229,12 @@ class Pod:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
             )
-            return await process.wait() == 0
+            try:
+                return await asyncio.wait_for(process.wait(), probe.get("timeoutSeconds", 1)) == 0
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+                return False
         asked = probe["httpGet"]
         port = next(
             (each["containerPort"] for each in container["ports"] if each["name"] == asked["port"]), asked["port"]
@@ -224,3 +244,9 @@ class Pod:
                 return answer.status == 200
         except (aiohttp.ClientError, TimeoutError):
             return False
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
