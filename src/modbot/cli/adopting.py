@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -75,7 +75,8 @@ UNTOLD = Telling()
 class _Draft:
     plan: Plan
     request: protocol.AdoptRequest
-    newest: Mapping[ShardId, Epoch] = field(default_factory=dict)
+    newest: Mapping[ShardId, Epoch]
+    missed: tuple[str, ...]
 
 
 def run(*, state: Path, yes: bool, as_json: bool, telling: Telling) -> int:
@@ -86,7 +87,7 @@ def run(*, state: Path, yes: bool, as_json: bool, telling: Telling) -> int:
         async with finding.client(state) as client:
             drawn = await _draft(client, store, settings.program, telling)
             if yes and not drawn.plan.empty:
-                return await _carry_out(client, store, drawn)
+                return _done(await _carry_out(client, store, drawn))
             return drawn.plan
 
     made = asyncio.run(work())
@@ -105,7 +106,7 @@ async def plan(client: ConfigClient, store: ReplicaStore, program: str, telling:
 async def adopt(client: ConfigClient, store: ReplicaStore, program: str, telling: Telling = UNTOLD) -> Plan:
     """Do what there is to do; `AdoptionRefusedError` says why it cannot be done now."""
     drawn = await _draft(client, store, program, telling)
-    return drawn.plan if drawn.plan.empty else await _carry_out(client, store, drawn)
+    return drawn.plan if drawn.plan.empty else _done(await _carry_out(client, store, drawn))
 
 
 async def check_count(store: ReplicaStore, count: int) -> None:
@@ -123,11 +124,11 @@ async def adopt_when_quiet(client: ConfigClient, store: ReplicaStore, program: s
             drawn = await _draft(client, store, program, UNTOLD)
             if drawn.plan.empty:
                 return
-            if not drawn.plan.waits:
-                done = await _carry_out(client, store, drawn)
-                _log.warning("store_adopted", shards=len(done.shards), holder=done.holder, cluster=done.cluster)
+            found = await _carry_out(client, store, drawn)
+            if found.done:
+                _log.warning("store_adopted", shards=len(found.shards), holder=found.holder, cluster=found.cluster)
                 return
-            _log.warning("adoption_waits", reason=drawn.plan.waits)
+            _log.warning("adoption_waits", reason=found.waits)
         except StoreError as error:
             if any(shard.epoch > 0 for shard in (await client.adoption()).shards):
                 _log.warning("adoption_unknown", error=str(error))
@@ -160,21 +161,35 @@ async def _draft(client: ConfigClient, store: ReplicaStore, program: str, tellin
         if verdict is not None and guild_id is not None:
             transfers += _settled(guild_id, verdict, known.shard_count)
     made = Plan(cluster=known.cluster, holder=holder, shards=lines)
+    missed: tuple[str, ...] = ()
     if not made.empty:
-        made = msgspec.structs.replace(made, waits=await _waits(store, newest, known))
+        sight = await claims.look(store, newest)
+        made, missed = msgspec.structs.replace(made, waits=_leased(known) or sight.busy), sight.missed
     request = protocol.AdoptRequest(replica_store=store.name, shards=shards, transfers=transfers)
-    return _Draft(made, request, newest)
+    return _Draft(made, request, newest, missed)
 
 
 async def _carry_out(client: ConfigClient, store: ReplicaStore, drawn: _Draft) -> Plan:
-    if drawn.plan.waits:
-        raise AdoptionRefusedError(f"Nothing was adopted: {drawn.plan.waits}.")
-    await client.adopt(drawn.request)
-    late = (await claims.look(store, {})).pods
-    if late:
-        raise AdoptionRefusedError(f"The claim was not taken: {' and '.join(late)} began to serve from this store.")
+    """Do it unless somebody serves; `waits` of what is returned says who."""
+    waits = drawn.plan.waits
+    if not waits and drawn.missed:
+        # Were they killed, or has the store only just come back? Then whoever lives is seen again in a moment.
+        _log.warning("adoption_watches", missed=drawn.missed, seconds=claims.COMES_BACK_WITHIN)
+        await asyncio.sleep(claims.COMES_BACK_WITHIN)
+        waits = (await claims.look(store, drawn.newest)).busy
+    if not waits:
+        await client.adopt(drawn.request)
+        waits = (await claims.look(store, {})).busy
+    if waits:
+        return msgspec.structs.replace(drawn.plan, waits=waits)
     await claims.take(store, drawn.plan.cluster)
     return msgspec.structs.replace(drawn.plan, done=True)
+
+
+def _done(found: Plan) -> Plan:
+    if found.waits:
+        raise AdoptionRefusedError(f"Nothing was taken over: {found.waits}.")
+    return found
 
 
 async def _newest(store: ReplicaStore) -> dict[ShardId, Epoch]:
@@ -190,11 +205,11 @@ async def _newest(store: ReplicaStore) -> dict[ShardId, Epoch]:
     return found
 
 
-async def _waits(store: ReplicaStore, newest: Mapping[ShardId, Epoch], known: protocol.AdoptionState) -> str:
-    if known.leased:
-        have = "has" if len(known.leased) == 1 else "have"
-        return f"{' and '.join(known.leased)} {have} a valid lease in this database; stop the gateway pods first"
-    return (await claims.look(store, dict(newest))).busy
+def _leased(known: protocol.AdoptionState) -> str:
+    if not known.leased:
+        return ""
+    have = "has" if len(known.leased) == 1 else "have"
+    return f"{' and '.join(known.leased)} {have} a valid lease in this database; stop the gateway pods first"
 
 
 async def _homes(

@@ -95,16 +95,15 @@ def foreign_counts(shards: Sequence[ShardId], count: int) -> list[int]:
 def decide_behind(
     store: Mapping[ShardId, Epoch], known: Mapping[ShardId, Epoch], *, ours: bool
 ) -> dict[ShardId, Epoch]:
-    """Return the shards to adopt, with the epoch from which each goes on.
+    """Return the shards to adopt, with the epoch from which each goes on: all that the store has, or none.
 
-    In a store that is ours, those of which it has a later epoch than the database. In one that was another's, all that it has: what this
-    database remembers of them has gone on elsewhere, whatever the numbers say.
+    None when the store is ours and has no later epoch than the database. If it has one, the database is an old copy, and what it remembers of
+    the others is as old. If the store was another's, all has gone on elsewhere, whatever the numbers say.
     """
-    return {
-        shard: max(epoch, known.get(shard, Epoch(0)))
-        for shard, epoch in sorted(store.items())
-        if not ours or epoch > known.get(shard, Epoch(0))
-    }
+    behind = any(epoch > known.get(shard, Epoch(0)) for shard, epoch in store.items())
+    if ours and not behind:
+        return {}
+    return {shard: max(epoch, known.get(shard, Epoch(0))) for shard, epoch in sorted(store.items())}
 
 
 def guilds_of(shards: Sequence[ShardId]) -> list[GuildId]:

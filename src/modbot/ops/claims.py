@@ -17,6 +17,7 @@ when it reaches the store again. That is why an adoption waits, and why it is no
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -31,6 +32,8 @@ ALIVE_FOR = timedelta(seconds=4 * BEAT_EVERY)
 """A pod whose last sign of life is older than this is gone: it has missed four."""
 QUIET_FOR = timedelta(seconds=10)
 """A sidecar whose pod is gone brings its last commits to the store within this time after its last upload."""
+COMES_BACK_WITHIN = BEAT_EVERY + 5
+"""Seconds after which a pod is seen again when it was the store that was away."""
 _CLAIM = "claim"
 _PODS = "pods"
 _FORGET_AFTER = timedelta(hours=1)
@@ -50,9 +53,13 @@ class _Claim(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """Who was seen at a store: pods with a sign of life, and the shard that was written to last, with the seconds since."""
+    """Who was seen at a store: pods with a sign of life, and the shard that was written to last, with the seconds since.
+
+    `missed`: pods whose last sign is old and that never said goodbye. They were killed, or nobody could reach the store for a while.
+    """
 
     pods: tuple[str, ...]
+    missed: tuple[str, ...]
     shard_id: ShardId | None
     seconds: float
 
@@ -108,19 +115,22 @@ async def tidy(store: ReplicaStore) -> None:
     await store.delete_notes([name for name, moment in notes.items() if now - moment > _FORGET_AFTER])
 
 
-async def look(store: ReplicaStore, newest: dict[ShardId, Epoch]) -> Sight:
+async def look(store: ReplicaStore, newest: Mapping[ShardId, Epoch]) -> Sight:
     """Look who serves from the store; `newest`: the shards and their newest epochs."""
     now, notes = await _now(store), await store.notes(_PODS)
-    alive = [name for name, moment in notes.items() if now - moment < ALIVE_FOR]
-    names = sorted([(await store.read_note(name) or b"a pod").decode(errors="replace") for name in alive])
+    pods: dict[bool, list[str]] = {True: [], False: []}
+    for name, moment in notes.items():
+        pod_id = (await store.read_note(name) or b"a pod").decode(errors="replace")
+        pods[now - moment < ALIVE_FOR].append(pod_id)
+    alive, missed = tuple(sorted(pods[True])), tuple(sorted(pods[False]))
     last: tuple[datetime, ShardId] | None = None
     for shard_id, epoch in newest.items():
-        moment = await store.written_at(shard_id, epoch)
-        if moment is not None and (last is None or moment > last[0]):
-            last = (moment, shard_id)
+        written = await store.written_at(shard_id, epoch)
+        if written is not None and (last is None or written > last[0]):
+            last = (written, shard_id)
     if last is None:
-        return Sight(tuple(names), None, 0.0)
-    return Sight(tuple(names), last[1], max(0.0, (now - last[0]).total_seconds()))
+        return Sight(alive, missed, None, 0.0)
+    return Sight(alive, missed, last[1], max(0.0, (now - last[0]).total_seconds()))
 
 
 async def _now(store: ReplicaStore) -> datetime:

@@ -120,11 +120,31 @@ async def test_while_a_pod_gives_signs_of_life_it_is_refused(system: System, vol
     system.age()
     await claims.beat(system.store, "gateway-0", Incarnation("i"))
     assert (await system.plan()).waits == "gateway-0 serves from this store"
-    with pytest.raises(AdoptionRefusedError, match="Nothing was adopted: gateway-0 serves from this store"):
+    with pytest.raises(AdoptionRefusedError, match="Nothing was taken over: gateway-0 serves from this store"):
         await system.adopt()
     assert await claims.read(system.store) == LOST
     await claims.part(system.store, Incarnation("i"))
     assert (await system.adopt()).done
+
+
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_pod_that_was_not_seen_for_long_may_only_have_missed_the_store(
+    system: System, volume: Path, monkeypatch: pytest.MonkeyPatch, *, back: bool
+) -> None:
+    """Nobody could reach the store for a while; whoever lives is given the time to be seen again."""
+    monkeypatch.setattr(claims, "COMES_BACK_WITHIN", 0.3)
+    await system.replicate(volume, OTHER, 3)
+    await claims.beat(system.store, "gateway-0", Incarnation("i"))
+    system.age()
+    adoption = asyncio.create_task(system.adopt())
+    await asyncio.sleep(0.1)
+    if back:
+        await claims.beat(system.store, "gateway-0", Incarnation("i"))
+        with pytest.raises(AdoptionRefusedError, match="gateway-0 serves"):
+            await adoption
+        assert await claims.read(system.store) == LOST
+    else:
+        assert (await adoption).done
 
 
 async def test_while_a_sidecar_still_writes_it_is_refused(system: System, volume: Path) -> None:

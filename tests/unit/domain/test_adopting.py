@@ -79,9 +79,11 @@ def test_a_persons_word_counts_where_both_have_the_guild() -> None:
     assert adopting.decide_told(Home.FORMULA, _row("away"), _row("away")).home is Home.UNCLEAR
 
 
-def test_in_a_store_of_ours_only_later_epochs_are_behind() -> None:
-    store, known = {A: Epoch(5), B: Epoch(3)}, {A: Epoch(4), B: Epoch(3)}
-    assert adopting.decide_behind(store, known, ours=True) == {A: 5}
+def test_a_database_that_knows_all_adopts_nothing_and_an_old_one_everything() -> None:
+    store = {A: Epoch(5), B: Epoch(3)}
+    assert adopting.decide_behind(store, store, ours=True) == {}
+    assert adopting.decide_behind(store, {A: Epoch(6), B: Epoch(3)}, ours=True) == {}
+    assert adopting.decide_behind(store, {A: Epoch(4), B: Epoch(3)}, ours=True) == store, "it is an old copy in all"
     assert adopting.decide_behind(store, {}, ours=True) == store
 
 
