@@ -22,7 +22,7 @@ _URI = "urn:discord"
 
 
 def path() -> Path:
-    folder = Path(os.environ.get("MODBOT_SHARED_DIR", _ROOT.parent / "shared"))
+    folder = Path(os.environ.get("SHARED_DIR", _ROOT.parent / "shared"))
     return folder / "reference" / "discord-openapi.json"
 
 

@@ -131,10 +131,11 @@ class Cluster:
         return pod.address, ports.get(port, port)
 
     async def close(self) -> None:
-        """End everything, gateway pods first: nobody is left to hand shards to."""
-        for pod in sorted(self.pods.values(), key=lambda each: each.template.labels.get("component") != "gateway"):
-            for child in (*pod.children, *pod.sidecars):
-                child.kill()
+        """End everything at once, but for pods whose containers have processes of their own to end."""
+        for pod in self.pods.values():
+            if pod.template.labels.get("component") != "single":
+                for child in (*pod.children, *pod.sidecars):
+                    child.kill()
         await asyncio.gather(*(pod.stop() for pod in self.pods.values()))
 
     def names(self) -> dict[str, str]:

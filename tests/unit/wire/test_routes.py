@@ -13,7 +13,7 @@ from modbot.discord.routes import Route
 from modbot.ops.settings import Secret
 
 ROOT = Path(__file__).resolve().parents[3]
-OPENAPI = Path(os.environ.get("MODBOT_SHARED_DIR", ROOT.parent / "shared")) / "reference" / "discord-openapi.json"
+OPENAPI = Path(os.environ.get("SHARED_DIR", ROOT.parent / "shared")) / "reference" / "discord-openapi.json"
 
 
 def every_route():

@@ -2,7 +2,7 @@ import openapi
 import pytest
 
 pytestmark = pytest.mark.skipif(
-    not openapi.path().exists(), reason="needs shared/reference/discord-openapi.json (or MODBOT_SHARED_DIR)"
+    not openapi.path().exists(), reason="needs shared/reference/discord-openapi.json (or SHARED_DIR)"
 )
 
 
