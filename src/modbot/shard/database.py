@@ -17,9 +17,9 @@ from modbot.domain.ids import ShardId
 
 _OLDEST_SQLITE = (3, 51, 3)  # older ones can corrupt the file when a second process checkpoints the WAL
 _PRAGMAS = """
+PRAGMA busy_timeout = 5000;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
-PRAGMA busy_timeout = 5000;
 PRAGMA mmap_size = 0;
 PRAGMA cache_size = -1024;
 PRAGMA temp_store = MEMORY;

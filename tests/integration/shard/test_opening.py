@@ -1,6 +1,8 @@
 """Opening a shard file: whose it is, under which grant, and never empty in silence (I2, I8)."""
 
 import asyncio
+import threading
+from contextlib import closing
 
 import apsw
 import pytest
@@ -8,6 +10,7 @@ import shardkit
 
 from modbot.domain.errors import StaleEpochError
 from modbot.domain.ids import Epoch, ShardId
+from modbot.shard import database
 from modbot.shard import engine as engine_module
 from modbot.shard.engine import Engine, ForeignFileError, MissingFileError
 from modbot.shard.migrations import Series
@@ -101,3 +104,17 @@ async def test_a_lane_that_ends_with_a_defect_breaks_the_engine(make_world):
     world.engine.runner.add([PendingEffect(1, 1, "k", "n", "l", "{}", None, 0, 0, 0)])
     error = await asyncio.wait_for(asyncio.shield(world.engine.broken), 5)
     assert str(error) == "lane"
+
+
+def test_a_file_that_somebody_is_just_reading_into_its_index_is_waited_for(tmp_path):
+    """Whoever opens a file first after it was put in place reads its log, and locks it meanwhile: an observer, a sidecar."""
+    path = tmp_path / "a.sqlite3"
+    other = apsw.Connection(str(path))
+    other.execute("PRAGMA journal_mode = WAL; PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t (x)").fetchall()
+    release = threading.Timer(0.2, other.close)
+    release.start()
+    try:
+        with closing(database.connect(path)) as connection:
+            assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+    finally:
+        release.join()
