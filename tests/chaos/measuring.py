@@ -2,7 +2,8 @@
 
 Everything is read from outside: the seq of the shard files (`watching`), the simulator's count of what it has delivered, and
 PostgreSQL's own record of renewals and grants (`owners`). *Events flow again* when an event that Discord made after the fault is
-committed; a *pause* is the longest time in which a shard committed nothing.
+committed; a *pause* is the time between the last event of one owner and the first of the next, or, where a shard may change hands
+several times, the longest time in which it committed nothing.
 """
 
 from __future__ import annotations
@@ -162,8 +163,10 @@ async def move(system: System, number: int, samples: Samples) -> None:
     await moving.over(system, told)
     await system.flowing()
     until = time.time()
-    [paused] = await _pauses(system, ["0-of-4"], since, until)
-    samples["pause of a shard of 256 MB that is handed over"].append(paused)
+    track = system.watcher.tracks["0-of-4"]
+    [paused] = await _judged(system, [track.change(since, until)])
+    samples["pause of a shard of 256 MB when its owner changes"].append(paused)
+    samples["its longest standstill in the whole handoff"].append(track.standstill(since, until))
     samples["the whole handoff of 256 MB"].append(until - since)
 
 
@@ -171,9 +174,9 @@ async def restart_all(system: System, _number: int, samples: Samples) -> None:
     """F3: the longest pause of each shard while all pods are restarted in turn."""
     since = time.time()
     await pods.restart_all(system, {})
-    samples["pause of a shard while all pods restart"] += await _pauses(
-        system, list(system.watcher.tracks), since, time.time()
-    )
+    until = time.time()
+    longest = [track.longest(since, until) for track in system.watcher.tracks.values()]
+    samples["pause of a shard while all pods restart"] += await _judged(system, longest)
 
 
 SERIES = {
@@ -191,21 +194,24 @@ SERIES = {
     "f4": Series(
         "handoff",
         move,
-        {"pause of a shard of 256 MB that is handed over": (0.3, 1.0), "the whole handoff of 256 MB": (None, None)},
+        {
+            "pause of a shard of 256 MB when its owner changes": (0.3, 1.0),
+            "its longest standstill in the whole handoff": (None, None),
+            "the whole handoff of 256 MB": (None, None),
+        },
         ballast=True,
         balanced=False,
     ),
 }
 
 
-async def _pauses(system: System, shards: list[str], since: float, until: float) -> list[float]:
-    """Return the longest pause of each shard; `StoodStillError` when the simulator stood still for most of one of them."""
+async def _judged(system: System, pauses: list[tuple[float, float]]) -> list[float]:
+    """Return how long pauses were; `StoodStillError` when the simulator stood still for most of one of them."""
     stalls = (await system.stack.control("GET", "stalls"))["stalls"]
-    found = [system.watcher.tracks[shard].longest(since, until) for shard in shards]
-    for before, after in found:
+    for before, after in pauses:
         if answers.stalled(stalls, before, after) >= max(answers.EXCUSE, (after - before) / 2):
             raise StoodStillError
-    return [after - before for before, after in found]
+    return [after - before for before, after in pauses]
 
 
 async def balance(system: System) -> None:

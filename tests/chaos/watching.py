@@ -43,6 +43,13 @@ class Track:
         moves = [since, *(at for at in self.at if since < at < until), until]
         return max(itertools.pairwise(moves), key=lambda pair: pair[1] - pair[0])
 
+    def change(self, since: float, until: float) -> tuple[float, float]:
+        """Return the last event of one owner and the first one of the next, for the last change of owner between two moments."""
+        moves = [(at, epoch) for at, epoch in zip(self.at, self.epochs, strict=True) if since < at < until]
+        return next(
+            (before, after) for (before, old), (after, new) in reversed(list(itertools.pairwise(moves))) if new > old
+        )
+
     def first_beyond(self, seq: int, since: float) -> float | None:
         """Return when a seq was passed after a moment."""
         found = (at for at, each in zip(self.at, self.seqs, strict=True) if at > since and each > seq)
