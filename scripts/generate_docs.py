@@ -93,8 +93,8 @@ def _settings() -> str:
             "`0`. Secrets never print, and the two that modbot's own parts share must have 16 characters or more."
         ),
         (
-            "`modbot status` and `modbot guild` read `MODBOT_CONFIG_URL` and `MODBOT_INTERNAL_TOKEN`; without them they look for the\n"
-            "system that `modbot dev` runs in this folder."
+            "`modbot status` and the other operator's verbs read `MODBOT_CONFIG_URL` and `MODBOT_INTERNAL_TOKEN`; without them they look for the\n"
+            "system that `modbot dev` runs in this folder. `modbot adopt` and `modbot restore-drill` read the settings of the replica store as well."
         ),
     ]
     for group in settings.GROUPS:

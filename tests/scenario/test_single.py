@@ -18,6 +18,7 @@ import singlekit
 import witness
 from singlekit import Single
 
+from modbot.cli import drilling
 from modbot.cli import guilds as simulated
 from modbot.cli.adopting import Plan as Adoption
 from modbot.cli.processes import python
@@ -95,11 +96,13 @@ async def test_back_to_one_pod_and_forward_again(state_folder: Path, *, forward:
         folder = stack.plan.state / "gateway-single"
         environ = singlekit.of_stack(stack, folder, singlekit.free_ports(3))
         async with singlekit.running(environ, state_folder / "single.log") as single:
+            await _every_replica_is_proven(stack)
             await _it_waits_while_others_serve(stack, single)
+            await _people_are_answered(stack, single, people)
             before = await _epochs(stack)
             await _stop_the_gateways(stack)
             await _it_takes_over(stack, single, before)
-            await _people_are_answered(stack, single, people)
+            await stack.until(lambda: _completed(stack), "what was answered while it waited to be completed")
             await stack.until(lambda: _over(stack), "the traffic to end")
             await stack.until(lambda: witness.caught_up(stack), "every shard to catch up")
             back = await witness.judge(stack)
@@ -123,6 +126,15 @@ async def _and_forward(stack: Stack) -> witness.Verdict:
     await stack.until(lambda: witness.caught_up(stack), "every shard to catch up")
     assert (await stack.control("GET", "counters"))["identifies"] == _SHARDS
     return await witness.judge(stack)
+
+
+async def _every_replica_is_proven(stack: Stack) -> None:
+    """`modbot restore-drill` in the folder of a running system, under traffic."""
+
+    async def proven() -> bool:
+        return await asyncio.to_thread(drilling.run, state=stack.plan.state, to=None, keep=False, as_json=True) == 0
+
+    await stack.until(proven, "every replica to be proven")
 
 
 async def _it_waits_while_others_serve(stack: Stack, single: Single) -> None:
@@ -152,7 +164,7 @@ async def _it_takes_over(stack: Stack, single: Single, before: dict[str, list[in
 
 
 async def _people_are_answered(stack: Stack, single: Single, people: list[simulated.SimulatedGuild]) -> None:
-    """Interactions go to the pod's http service."""
+    """Interactions go to the pod's http service, which answers although nobody of this pod serves the guild yet."""
     headers = {"Authorization": f"Bot {stack.discord['bot_token']}"}
     url, body = (
         f"{stack.discord['api_url']}/applications/@me",
@@ -165,6 +177,11 @@ async def _people_are_answered(stack: Stack, single: Single, people: list[simula
     await stack.control("POST", "interact", {**press, "wait": "answered"})
     summary = (await stack.control("GET", "interactions"))["summary"]
     assert (summary["failed"], summary["answered_twice"]) == (0, 0)
+
+
+async def _completed(stack: Stack) -> bool:
+    summary = (await stack.control("GET", "interactions"))["summary"]
+    return bool(summary["pending"] == 0 and summary["unfinished"] == 0 and summary["failed"] == 0)
 
 
 async def _forward_with_a_new_database(stack: Stack, before: dict[str, list[int]]) -> None:

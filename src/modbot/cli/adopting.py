@@ -31,7 +31,7 @@ from modbot.ops import claims
 from modbot.ops.replicas import ReplicaStore, StoreError
 from modbot.shard import inspecting
 
-_AGAIN = 5.0
+_AGAIN = 3.0
 _log = structlog.get_logger(__name__)
 
 

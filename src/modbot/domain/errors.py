@@ -82,7 +82,7 @@ class AdoptionRefusedError(ModbotError):
 
     code = "adoption_refused"
     status = 409
-    hint = "docs/how-to/replicas.md tells what an adoption needs, under “When the database was lost”."
+    hint = "docs/how-to/replicas.md tells what an adoption needs, under “Let a database take the store over”."
 
 
 class NotOwnerError(ModbotError):

@@ -50,9 +50,7 @@ class ReplicaAheadError(ModbotError):
     """The replica store knows the shard under a later epoch than the config service has granted."""
 
     code = "replica_ahead"
-    hint = (
-        "Either two clusters share the store, or the config service's database was lost. See docs/how-to/replicas.md."
-    )
+    hint = "The config service's database is new or an old copy: `modbot adopt` takes over what the store knows. See docs/how-to/replicas.md."
 
 
 @dataclass(frozen=True, slots=True)
