@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import guildledger
 import msgspec
 import psutil
 import pytest
@@ -24,8 +26,10 @@ from modbot.cli.adopting import Plan as Adoption
 from modbot.cli.processes import python
 from modbot.cli.stack import Plan, Stack
 from modbot.domain import ids
+from modbot.domain.ids import GuildId
 from modbot.ops.replicas import Keys, ReplicaStore
 from modbot.ops.settings import Secret
+from modbot.shard import inspecting
 
 _SHARDS = 4
 _EVENTS, _LATER = 2_000, 500
@@ -280,3 +284,81 @@ async def _said_often(single: Single, event: str, times: int) -> bool:
 
 def _of(children: list[psutil.Process], word: str) -> psutil.Process:
     return next(child for child in children if word in " ".join(child.cmdline()))
+
+
+@pytest.mark.long
+async def test_guilds_with_a_shard_of_their_own_are_where_they_were(state_folder: Path) -> None:
+    """Only PostgreSQL knew it; the files tell. One guild has its own shard, one had one and went back, one never had one."""
+    plan = dataclasses.replace(_plan(state_folder), gateway_module="guild_witnessed_gateway")
+    async with Stack.prepare(plan) as stack:
+        own, returned, other = [int(guild.guild_id) for guild in (await simulated.discover(stack))[:3]]
+        for guild_id in (own, returned):
+            await _settle(
+                stack, await _ask(stack, "POST", "/reassign-guild", {"guild_id": str(guild_id), "pod": "gateway-0"})
+            )
+        await _settle(stack, await _ask(stack, "DELETE", f"/reassign-guild/{returned}"))
+        before = await _epochs(stack)
+        assert {f"guild-{own}", f"guild-{returned}"} < set(before)
+        await _stop_the_gateways(stack)
+        folder = stack.plan.state / "gateway-single"
+        environ = singlekit.of_stack(stack, folder, singlekit.free_ports(3))
+        async with singlekit.running(environ, state_folder / "single.log", "guild_witnessed_single") as single:
+            expected = _ALL | {f"guild-{own}"}
+            await stack.until(lambda: _serves(single, expected), "the pod to serve the right shards")
+            homes = {
+                each: (await single.ask(f"/guild/{each}/assignment"))["shard_id"] for each in (own, returned, other)
+            }
+            await _traffic(stack, count=600, rate=150, seed=5)
+            await stack.until(lambda: _over(stack), "the traffic to end")
+            told = {guild_id: await _told(stack, guild_id) for guild_id in homes}
+            await stack.until(lambda: _has(folder, homes, told), "every event to be in the file of its guild's shard")
+            await single.stop()
+        found = {path.stem: _ledger(path) for path in inspecting.files(folder)}
+        after = await _epochs(stack)
+    assert homes == {
+        own: f"guild-{own}",
+        **{each: ids.shard_of_guild(GuildId(each), _SHARDS) for each in (returned, other)},
+    }
+    assert set(found) == expected
+    assert own not in found[ids.shard_of_guild(GuildId(own), _SHARDS)], "nobody else handles its events"
+    assert after[f"guild-{returned}"] == before[f"guild-{returned}"]
+
+
+async def _ask(stack: Stack, method: str, path: str, body: Any = None) -> Any:
+    headers = {"authorization": f"Bearer {stack.internal_token}"}
+    async with stack.session.request(method, stack.config_url + path, json=body, headers=headers) as answer:
+        assert answer.status == 200, await answer.text()
+        return await answer.json(content_type=None)
+
+
+async def _settle(stack: Stack, transfer: Any) -> None:
+    async def cleared() -> bool:
+        state = (await _ask(stack, "GET", f"/transfers/{transfer['transfer_id']}"))["state"]
+        assert state != "cancelled"
+        return bool(state == "cleared")
+
+    await stack.until(cleared, "the transfer to be over")
+
+
+async def _serves(single: Single, shards: set[str]) -> bool:
+    assert single.process.returncode is None, single.log.read_text("utf-8")[-3000:]
+    return await single.served() == shards
+
+
+async def _told(stack: Stack, guild_id: int) -> int:
+    """Return how many events of a guild the session of its formula shard was told."""
+    most = 0
+    for session in await stack.control("GET", "sessions"):
+        log = (await stack.control("GET", f"delivered?session_id={session['session_id']}"))["log"]
+        most = max(
+            most, sum(line["name"] in guildledger.NAMES and str(line["guild_id"]) == str(guild_id) for line in log)
+        )
+    return most
+
+
+async def _has(folder: Path, homes: dict[int, str], told: dict[int, int]) -> bool:
+    return all(_ledger(folder / f"{homes[each]}.sqlite3").get(each, 0) == number for each, number in told.items())
+
+
+def _ledger(path: Path) -> dict[int, int]:
+    return dict(inspecting.rows(path, "SELECT guild_id, count(*) FROM guildledger GROUP BY guild_id"))
