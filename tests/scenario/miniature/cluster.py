@@ -117,7 +117,8 @@ class Cluster:
             if not waiting:
                 return
             await asyncio.sleep(0.2)
-        raise AssertionError(f"{waiting} are not ready after {within:.0f} s: {self._last_words(waiting)}")
+        standing = "\n".join(self.pods[name].standing() for name in waiting)
+        raise AssertionError(f"{waiting} are not ready after {within:.0f} s: {self._last_words(waiting)}\n{standing}")
 
     def backend(self) -> tuple[str, int]:
         """Return where the ingress leads: a pod of its Service, and that pod's port."""

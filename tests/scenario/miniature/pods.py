@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import signal
@@ -72,6 +73,13 @@ class Pod:
     def failure(self) -> BaseException | None:
         """Return what kept it from starting for good."""
         return self._task.exception() if self._task is not None and self._task.done() else None
+
+    def standing(self) -> str:
+        """Return where its start stands."""
+        written = io.StringIO()
+        if self._task is not None:
+            self._task.print_stack(file=written)
+        return f"{self.name}: {written.getvalue()}"
 
     async def ready(self) -> bool:
         """Ask its startup and readiness probes."""
