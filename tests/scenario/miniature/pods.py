@@ -218,7 +218,8 @@ class Pod:
         for each in self.template.spec.get("volumes", []):
             if each["name"] == volume and "configMap" in each:
                 for name, text in self.around.config_maps[each["configMap"]["name"]].items():
-                    (folder / name).write_text(self._mounted(text), "utf-8")
+                    if not (folder / name).exists():  # somebody may be reading it
+                        (folder / name).write_text(self._mounted(text), "utf-8")
         return folder
 
     def _mounted(self, text: str) -> str:
